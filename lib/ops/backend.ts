@@ -1,0 +1,182 @@
+import type { Indices, Matrix, MatrixDtype, Tensor, TensorDtype } from "./tensor.ts";
+import type { KvJobs, KvMap, KvPages, KvShape } from "./kv.ts";
+
+/**
+ * The operation contract. The model code is written once in these operations; a backend implements all of them:
+ * WGSL (`lib/gpu`) and plain f64 TypeScript (`tests/reference`, the oracle). Nothing above this file knows
+ * which one runs. Every sum is taken in f32 or wider in an order that does not depend on the number of rows, so a
+ * row's result does not depend on its batch.
+ */
+export type Activation = "none" | "silu" | "gelu" | "gelu_tanh" | "quick_gelu" | "relu";
+
+/** Heads of an attention operation. `heads` is a multiple of `kvHeads`; `headDim` a multiple of 4. */
+export interface HeadShape {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/** What a device can do and what it is, as data. */
+export interface Capabilities {
+  readonly backend: string;
+  /** The adapter's own name. */
+  readonly adapter: string;
+  /** True when the adapter is a processor in disguise. */
+  readonly software: boolean;
+  /** Features in use, for the log and `doctor`. */
+  readonly features: readonly string[];
+  /** Largest KV pool it can address, bytes. */
+  readonly kvBytesMax: number;
+}
+
+export interface Backend {
+  readonly capabilities: Capabilities;
+
+  /** A persistent tensor: vectors, biases, tables, the embedding store. Zero without `data`. */
+  createTensor(rows: number, cols: number, data?: Float32Array): Tensor;
+  /** A weight matrix to be filled by {@link writeMatrix}. `cols` is a multiple of 4. */
+  createMatrix(rows: number, cols: number, dtype: MatrixDtype): Matrix;
+  /** Writes whole rows as stored on disk (little-endian, row-major), from `firstRow` on. `bytes` may be reused after. */
+  writeMatrix(matrix: Matrix, firstRow: number, bytes: Uint8Array): void;
+  createKvPages(shape: KvShape): KvPages;
+  /** Frees one persistent object. */
+  destroyTensor(tensor: Tensor): void;
+  destroyMatrix(matrix: Matrix): void;
+  destroyKvPages(pages: KvPages): void;
+
+  /** Starts recording a step. At most one step is open at a time. */
+  begin(): Step;
+  /** Bytes of device memory held now by this backend (leak checks). */
+  liveBytes(): number;
+  close(): void;
+}
+
+/** A recorded step: operations run in the order in which they were called, when `finish` is called or before. */
+export interface Step {
+  /** Scratch of this step, contents undefined until written. Rows may be 0 nowhere: every shape is at least 1 × 1. */
+  tensor(rows: number, cols: number, dtype?: TensorDtype): Tensor;
+  /** Scratch filled from the host. */
+  upload(rows: number, cols: number, data: Float32Array): Tensor;
+  indices(values: Uint32Array): Indices;
+  /** Gives scratch back early; a later operation of the step may reuse its memory. */
+  release(tensor: Tensor): void;
+
+  /**
+   * embed: out[t] = tokens[t] < 2^31 ? table[tokens[t]] : features[tokens[t] − 2^31]
+   * table [vocab, dim], features [rows, dim], tokens [T], out [T, dim].
+   */
+  embed(o: { table: Matrix; features: Tensor | null; tokens: Indices; out: Tensor }): void;
+  /** gather_rows: out[i] = x[rows[i]]. x [·, dim], out [n, dim]. */
+  gatherRows(o: { x: Tensor; rows: Indices; out: Tensor }): void;
+  /** scatter_rows: out[rows[i]] = x[i]. x [n, dim], out [·, dim]; rows distinct. */
+  scatterRows(o: { x: Tensor; rows: Indices; out: Tensor }): void;
+
+  /** rms_norm: y[t,d] = x[t,d] · weight[d] / sqrt(mean_d(x²) + eps). weight [1, dim]. out may not be x. */
+  rmsNorm(o: { x: Tensor; weight: Tensor; eps: number; out: Tensor }): void;
+  /** layer_norm: y = (x − mean) / sqrt(var + eps) · weight + bias, per row, biased variance. */
+  layerNorm(o: { x: Tensor; weight: Tensor; bias: Tensor; eps: number; out: Tensor }): void;
+
+  /**
+   * matmul: out[m,n] = residual[m,n] + activation(Σ_k x[m,k] · weight[n,k] + bias[n]); k ascending, one chain an output.
+   * x [M, K], weight [N, K], bias [1, N], residual and out [M, N]; residual may be out itself.
+   */
+  matmul(
+    o: {
+      x: Tensor;
+      weight: Matrix;
+      bias?: Tensor | null;
+      activation?: Activation;
+      residual?: Tensor | null;
+      out: Tensor;
+    },
+  ): void;
+  /** gated: out[t,i] = activation(x[t,i]) · x[t, I + i]. x [T, 2·I], out [T, I]. */
+  gated(o: { x: Tensor; activation: Activation; out: Tensor }): void;
+
+  /**
+   * rope_write_kv: rotates the query and key heads of qkv in place and writes key and value to their slot.
+   * qkv [T, (heads + 2·kvHeads)·headDim], heads in the order q…, k…, v…. rotary [T, headDim]: cos (headDim/2), then sin.
+   * Pairs (i, i + headDim/2): (a, b) → (a·cos − b·sin, b·cos + a·sin), as Hugging Face lays weights out.
+   */
+  ropeWriteKv(
+    o: { qkv: Tensor; rotary: Tensor; shape: HeadShape; pages: KvPages; map: KvMap; layer: number },
+  ): void;
+  /**
+   * paged_attention: out[t,h] = Σ_slot softmax_slot(scale · q·K) · V over the slots that token t sees (see KvMap).
+   * Query head h reads KV head floor(h · kvHeads / heads). qkv as above, after rope_write_kv. out [T, heads·headDim].
+   */
+  pagedAttention(
+    o: {
+      qkv: Tensor;
+      shape: HeadShape;
+      scale: number;
+      pages: KvPages;
+      map: KvMap;
+      layer: number;
+      out: Tensor;
+    },
+  ): void;
+  /**
+   * segment_attention: bidirectional attention inside segments of rows. segments: [n + 1] row bounds, ascending,
+   * segments[0] = 0. qkv [T, (heads + 2·kvHeads)·headDim], out [T, heads·headDim].
+   */
+  segmentAttention(o: { qkv: Tensor; shape: HeadShape; scale: number; segments: Indices; out: Tensor }): void;
+
+  /**
+   * patchify: out[(i·R + r)·C + c, (ch·P + y)·P + x] = pixels[i, (ch·H + r·P + y)·W + c·P + x], R = H/P and C = W/P rounded down.
+   * pixels [images, 3·H·W], out [images·R·C, 3·P·P]: the im2col of a convolution with stride = kernel = P.
+   */
+  patchify(o: { pixels: Tensor; height: number; width: number; patch: number; out: Tensor }): void;
+  /**
+   * vision_embed: per image, row 0 is classToken (if any), then the patches, each plus its position's row.
+   * patches [images·P, dim], classToken [1, dim] or null, positions [P + (class ? 1 : 0), dim], out [images·(same), dim].
+   */
+  visionEmbed(
+    o: { patches: Tensor; classToken: Tensor | null; positions: Tensor; images: number; out: Tensor },
+  ): void;
+
+  /**
+   * sample: one token per row of logits [S, V]. params, {@link SAMPLE_WORDS} words a row, see {@link SampleWord}.
+   * Greedy when temperature is 0 (ties to the lower id). Otherwise logits/temperature, top-k, top-p, min-p (in this
+   * order, ties at a threshold all kept), then Gumbel-max with u from a counter RNG keyed (seed, counter, token id).
+   * tokens [S, 1] u32; {@link SAMPLE_NOT_FINITE} marks a row whose largest logit is not a finite number.
+   * logprobs, if given, [S, 2 + 2·n] f32: log-softmax of the unmodified logits of the chosen token, n as a float count of
+   * entries filled, then n pairs (token id as a float, log-probability) descending, ties to the lower id.
+   * Row s fills min(logprobCount of s, n) pairs.
+   */
+  sample(o: { logits: Tensor; params: Indices; tokens: Tensor; logprobs: Tensor | null }): void;
+
+  /** kv_norm: scores[j·kvHeads + h, slot] = −‖K‖₂ of that slot; entries at or past the job's stored slots are undefined. scores [J·kvHeads, slotsMax]. */
+  kvNorm(o: { pages: KvPages; jobs: KvJobs; scores: Tensor }): void;
+  /** kv_top: per row of scores the job's kept-count slots with the largest scores, ascending by slot, ties to the lower slot. kept u32 [J·kvHeads, keptMax]. */
+  kvTop(o: { jobs: KvJobs; kvHeads: number; scores: Tensor; kept: Tensor }): void;
+  /** kv_gather: target slot i of head h = source slot kept[j·kvHeads + h, i], for every i < kept count. kept u32 [J·kvHeads, keptMax]. */
+  kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void;
+  /** kv_mean: target slot i = mean of source slots i·f … i·f + f − 1 for i < floor(n/f), K and V apart; the remainder follows raw. */
+  kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void;
+
+  /** A u32 scratch tensor filled from the host (kept slots chosen without scores). */
+  uploadIndices(rows: number, cols: number, data: Uint32Array): Tensor;
+
+  /** Runs what was recorded and reads whole tensors back, in the order asked. Scratch is gone afterwards. */
+  finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]>;
+  /** Drops what was recorded (an error while recording) and frees the scratch. */
+  abandon(): void;
+}
+
+/** Words of one row of sampling parameters. The first three floats are stored as their bits. */
+export const SAMPLE_WORDS = 8;
+export const SampleWord = {
+  temperature: 0, // f32 bits; 0 is greedy
+  topP: 1, // f32 bits; 1 is off
+  minP: 2, // f32 bits; 0 is off
+  topK: 3, // 0 is off
+  seedLow: 4,
+  seedHigh: 5,
+  counter: 6, // tokens this sequence has sampled before
+  logprobCount: 7, // alternatives wanted
+} as const;
+
+export const SAMPLE_NOT_FINITE = 0xffff_ffff;
+/** Marks a row of the embedding store among token ids. */
+export const FEATURE_ROW = 0x8000_0000;

@@ -1,0 +1,40 @@
+/** Text between the client and the model. */
+
+/** A conversation as chat templates take it. */
+export interface TemplateMessage {
+  readonly role: string;
+  readonly content:
+    | string
+    | readonly ({ readonly type: "text"; readonly text: string } | { readonly type: "image" })[];
+}
+
+/** A model's tokenizer, template and their conventions, loaded from its directory. */
+export interface TextProcessor {
+  /** Renders the chat template with `add_generation_prompt`. Throws RequestError when the template refuses. */
+  render(messages: readonly TemplateMessage[]): string;
+  /**
+   * Token ids of rendered text, each image placeholder expanded to `imageTokens` placeholder ids in the text before tokenizing.
+   * Special tokens are added as BEHAVIOURS 25 says (multimodal: unless the text already starts with BOS; text-only: never) for
+   * `chat`; always by the tokenizer's post-processor for `plain` prompts.
+   */
+  encode(text: string, mode: "chat" | "plain", imageTokens: readonly number[]): number[];
+  /** Placeholder occurrences in rendered text; must equal the number of pictures. */
+  countImages(text: string): number;
+  /** The text of one token as it stands in the middle of a completion, and its bytes. */
+  tokenBytes(id: number): Uint8Array;
+  /** Special tokens are left out of completions. */
+  isSpecial(id: number): boolean;
+  /** All of `ids` at once, special tokens left out. */
+  decode(ids: readonly number[]): string;
+  /** A new incremental decoder for one completion. */
+  detokenizer(): Detokenizer;
+  /** Size of the id space of the tokenizer. */
+  readonly size: number;
+}
+
+/** Incremental ids → text: emits whole characters only. The concatenation of all emitted text equals `decode` of all ids. */
+export interface Detokenizer {
+  push(id: number): string;
+  /** What is left at the end (U+FFFD for a broken character). */
+  finish(): string;
+}

@@ -1,0 +1,117 @@
+/** What goes into the scheduler and what comes out. Plain data. */
+import type { RequestError } from "../lib/core/errors.ts";
+import type { SamplingParams } from "../lib/engine/engine.ts";
+import type { CompressionMethod } from "../lib/engine/compress/mod.ts";
+
+/** A part of a chat message after validation. `param` is its field path in the body, for error messages. */
+export type ContentPart =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "image"; readonly bytes: Uint8Array; readonly param: string };
+
+export interface ChatMessage {
+  readonly role: string;
+  /** A plain string stays one for text models (templates can tell the difference). */
+  readonly content: string | readonly ContentPart[];
+}
+
+export type Prompt =
+  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[]; readonly param: string }
+  | { readonly kind: "text"; readonly text: string; readonly param: string }
+  | { readonly kind: "tokens"; readonly tokens: readonly number[]; readonly param: string };
+
+export interface Compression {
+  readonly method: CompressionMethod;
+  readonly ratio: number;
+}
+
+/** One request to generate one completion. */
+export interface GenerateRequest {
+  /** The request id that stands in the access log. */
+  readonly id: string;
+  readonly prompt: Prompt;
+  readonly sampling: SamplingParams;
+  /** Tokens to generate at most; null takes the server's default. */
+  readonly maxTokens: number | null;
+  readonly maxTokensParam: string;
+  readonly stop: readonly string[];
+  readonly ignoreEos: boolean;
+  /** null is `none`; undefined takes the server's default. */
+  readonly compression: Compression | null | undefined;
+}
+
+/** Milliseconds of each stage and of the wait before it. A stage that was not visited is absent. */
+export interface StageTimings {
+  [stage: string]: { wait_ms: number; run_ms: number };
+}
+
+export interface CompressionUsage {
+  readonly method: CompressionMethod | "none";
+  readonly promptTokens: number;
+  /** Slots kept of the prompt, averaged over layers. */
+  readonly keptTokens: number;
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+}
+
+export interface TokenLogprob {
+  readonly id: number;
+  readonly text: string;
+  readonly bytes: readonly number[];
+  readonly logprob: number;
+  readonly top: readonly {
+    readonly id: number;
+    readonly text: string;
+    readonly bytes: readonly number[];
+    readonly logprob: number;
+  }[];
+}
+
+/** Events of one request, in order: admitted, token…, then exactly one of finished, cancelled, failed. */
+export type GenerateEvent =
+  | { readonly type: "admitted"; readonly promptTokenIds: readonly number[] }
+  | {
+    readonly type: "token";
+    /** The sampled id. */
+    readonly id: number;
+    /** Whole characters that became certain with this token; may be empty. Never part of a stop string. */
+    readonly text: string;
+    readonly logprob: TokenLogprob | null;
+  }
+  | {
+    readonly type: "finished";
+    readonly reason: "stop" | "length";
+    /** Text held back until now (an unfinished stop string, a broken character). */
+    readonly text: string;
+    readonly completionTokens: number;
+    readonly compression: CompressionUsage | null;
+    readonly timings: StageTimings;
+  }
+  | { readonly type: "cancelled" }
+  | { readonly type: "failed"; readonly error: RequestError };
+
+/** Gauges for `/metrics`, read when asked. */
+export interface SchedulerSnapshot {
+  readonly running: number;
+  readonly waiting: number;
+  readonly pagesTotal: number;
+  readonly pagesUsed: number;
+  readonly largestFreeBlockPages: number;
+  readonly queues: Readonly<Record<string, number>>;
+  readonly sequences: number;
+}
+
+/** The scheduler as the API sees it. */
+export interface Scheduler {
+  /**
+   * Queues a request. Throws RequestError at once when the queue is full or the server drains; everything found later
+   * arrives as a `failed` event. Aborting `signal` cancels it wherever it is. The iterator ends after the terminal event;
+   * an iterator that is returned early cancels too.
+   */
+  submit(request: GenerateRequest, signal: AbortSignal): AsyncIterableIterator<GenerateEvent>;
+  snapshot(): SchedulerSnapshot;
+  /** Stops admission; resolves when the last running request has ended, or after cancelling the rest at the deadline. */
+  drain(deadlineMs: number): Promise<void>;
+  /** Throws AssertionError if the pool's bookkeeping is broken, or, when idle, if anything is still held. */
+  checkIntegrity(): void;
+  close(): Promise<void>;
+}
