@@ -27,6 +27,8 @@ export interface Capabilities {
   readonly features: readonly string[];
   /** Largest KV pool it can address, bytes. */
   readonly kvBytesMax: number;
+  /** Largest tensor, bytes (matrices may be larger: a backend cuts them). */
+  readonly tensorBytesMax: number;
 }
 
 export interface Backend {
@@ -58,8 +60,10 @@ export interface Step {
   /** Scratch filled from the host. */
   upload(rows: number, cols: number, data: Float32Array): Tensor;
   indices(values: Uint32Array): Indices;
-  /** Gives scratch back early; a later operation of the step may reuse its memory. */
+  /** Gives scratch back early; a later operation of the step may reuse its memory. A view goes with its tensor. */
   release(tensor: Tensor): void;
+  /** The same memory under another shape with as many elements (row-major, so this is a reshape without a copy). */
+  view(tensor: Tensor, rows: number, cols: number): Tensor;
 
   /**
    * embed: out[t] = tokens[t] < 2^31 ? table[tokens[t]] : features[tokens[t] − 2^31]

@@ -1,0 +1,53 @@
+/** The isolate that owns the device. It may block as long as the device works: HTTP lives elsewhere. */
+/// <reference lib="deno.worker" />
+import { StartError } from "../core/errors.ts";
+import { createGpuBackend } from "../gpu/backend.ts";
+import { openModel } from "../model/directory.ts";
+import type { Engine } from "./engine.ts";
+import { LocalEngine } from "./local.ts";
+import type { EngineCall, EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
+
+let engine: Engine | null = null;
+
+async function start(options: EngineOptions): Promise<Engine> {
+  const model = await openModel(options.modelDir);
+  const backend = await createGpuBackend();
+  try {
+    return new LocalEngine(backend, model, options);
+  } catch (error) {
+    backend.close();
+    throw error;
+  }
+}
+
+async function answer(body: EngineCall): Promise<unknown> {
+  if (body.call === "start") {
+    engine = await start(body.options);
+    return engine.facts;
+  }
+  if (engine === null) throw new Error("the engine has not started");
+  switch (body.call) {
+    case "encode":
+      return await engine.encode(body.images);
+    case "forward":
+      return await engine.forward(body.sequences);
+    case "compress":
+      return await engine.compress(body.sequences);
+    case "liveBytes":
+      return await engine.liveBytes();
+    case "close":
+      return await engine.close();
+  }
+}
+
+self.onmessage = async (event: MessageEvent<EngineRequest>) => {
+  const { id, body } = event.data;
+  let reply: EngineReply;
+  try {
+    reply = { id, ok: true, value: await answer(body) };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    reply = { id, ok: false, failure: { message, start: error instanceof StartError } };
+  }
+  self.postMessage(reply);
+};
