@@ -13,6 +13,8 @@ export const IMAGE_PIXELS_MAX = 64_000_000;
 export const IMAGE_SIDE_MAX = 16_384;
 /** Most pictures of one request. */
 export const IMAGES_PER_REQUEST_MAX = 128;
+/** Time for downloading one picture from an allowed host. */
+export const IMAGE_DOWNLOAD_MS_MAX = 10_000;
 /** Most messages of one request. */
 export const MESSAGES_MAX = 4_096;
 /** Longest text of one request, characters over all parts. Anything longer cannot fit a context either. */
