@@ -36,8 +36,11 @@ export interface Backend {
 
   /** A persistent tensor: vectors, biases, tables, the embedding store. Zero without `data`. */
   createTensor(rows: number, cols: number, data?: Float32Array): Tensor;
-  /** A weight matrix to be filled by {@link writeMatrix}. `cols` is a multiple of 4. */
-  createMatrix(rows: number, cols: number, dtype: MatrixDtype): Matrix;
+  /**
+   * A weight matrix to be filled by {@link writeMatrix}. `cols` is a multiple of 4. `quantise` allows a backend that is
+   * configured so to store it in fewer bits; without it the matrix keeps its values exactly.
+   */
+  createMatrix(rows: number, cols: number, dtype: MatrixDtype, quantise?: boolean): Matrix;
   /** Writes whole rows as stored on disk (little-endian, row-major), from `firstRow` on. `bytes` may be reused after. */
   writeMatrix(matrix: Matrix, firstRow: number, bytes: Uint8Array): void;
   createKvPages(shape: KvShape): KvPages;

@@ -1,0 +1,35 @@
+/** Bearer keys. Without keys the server is open. */
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { MiddlewareHandler } from "hono";
+import { RequestError } from "../core/errors.ts";
+
+/** Open with and without keys: probes and scrapers carry none. */
+const OPEN_PATHS: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
+
+function digest(text: string): Uint8Array {
+  return createHash("sha256").update(text).digest();
+}
+
+/** Whether `offered` is one of `keys` (digests). Takes as long for a near miss as for a far one, and for every key. */
+function matches(keys: readonly Uint8Array[], offered: Uint8Array): boolean {
+  let found = false;
+  for (const key of keys) found = timingSafeEqual(key, offered) || found;
+  return found;
+}
+
+/** Refuses requests without one of `apiKeys` with RequestError invalid_api_key (401). */
+export function requireKey(apiKeys: readonly string[]): MiddlewareHandler {
+  const keys = apiKeys.map(digest);
+  return async (c, next) => {
+    if (keys.length > 0 && !OPEN_PATHS.has(c.req.path)) {
+      const offered = /^bearer +(\S+) *$/i.exec(c.req.header("authorization") ?? "")?.[1];
+      if (offered === undefined) {
+        throw new RequestError("invalid_api_key", "An API key is required: Authorization: Bearer KEY.");
+      }
+      if (!matches(keys, digest(offered))) {
+        throw new RequestError("invalid_api_key", "The API key is not correct.");
+      }
+    }
+    await next();
+  };
+}

@@ -1,0 +1,30 @@
+/** `usage` of an answer: what was read, what was written, and what compression kept of the prompt. */
+import type { CompressionUsage } from "../../scheduler/messages.ts";
+
+function compressionUsage(compression: CompressionUsage) {
+  return {
+    method: compression.method,
+    prompt_tokens: compression.promptTokens,
+    kept_tokens: compression.keptTokens,
+    bytes_before: compression.bytesBefore,
+    bytes_after: compression.bytesAfter,
+  };
+}
+
+/** Prompt tokens are counted before compression; pictures count with the tokens that stand for them. */
+export function usage(
+  promptTokenIds: readonly number[],
+  imageTokenId: number | null,
+  completionTokens: number,
+  compression: CompressionUsage | null,
+) {
+  let imageTokens = 0;
+  for (const id of promptTokenIds) if (id === imageTokenId) imageTokens++;
+  return {
+    prompt_tokens: promptTokenIds.length,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokenIds.length + completionTokens,
+    prompt_tokens_details: { cached_tokens: 0, image_tokens: imageTokens },
+    ...(compression === null ? {} : { kv_compression: compressionUsage(compression) }),
+  };
+}

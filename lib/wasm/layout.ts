@@ -1,0 +1,18 @@
+/** Fixed places of the shared memories. */
+
+/** Memory 0 begins with the barrier's words, then zeros that stand in for absent biases. Address 0 means "none". */
+export const CONTROL = 64;
+export const CONTROL_BYTES = 1024;
+export const ZEROS = CONTROL + CONTROL_BYTES;
+export const ZEROS_BYTES = 1024;
+export const MEMORY_BEGIN = 4096;
+
+/** Each thread's scratch in memory 0: sums of a panel for every row of a step, scores of a tile of queries. */
+export const SCRATCH_BYTES = 8 * 1024 * 1024;
+
+/** Weight memories begin with one expanded panel a thread: 32 bytes for each of up to 32,768 inputs. */
+export const EXPANSION_BYTES = 1024 * 1024;
+export const EXPANDED_COLS_MAX = EXPANSION_BYTES / 32;
+
+/** Every allocation starts on a cache line. */
+export const ALIGNMENT = 64;

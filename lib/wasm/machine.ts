@@ -1,0 +1,62 @@
+/** What one thread runs operations with: the shared memories, their views, and kernels generated on first use. */
+import type { ModuleBuilder } from "./emit.ts";
+
+export type Kernel = (...parameters: number[]) => void;
+export type Kernels = Readonly<Record<string, Kernel>>;
+
+/** Memories that all threads share. Memory 0 holds tensors, pages and scratch; the others weights. */
+export interface SharedMemories {
+  readonly memory: WebAssembly.Memory;
+  readonly weights: readonly WebAssembly.Memory[];
+}
+
+export class Machine {
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly u32: Uint32Array;
+  readonly f32: Float32Array;
+  readonly #kernels = new Map<string, Kernels>();
+  readonly #modules = new Map<string, WebAssembly.Module>();
+
+  /** `scratch` is this thread's own part of memory 0. */
+  constructor(
+    readonly memories: SharedMemories,
+    readonly thread: number,
+    readonly threads: number,
+    readonly scratch: number,
+    readonly scratchBytes: number,
+  ) {
+    const { buffer } = memories.memory;
+    this.u8 = new Uint8Array(buffer);
+    this.u16 = new Uint16Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.f32 = new Float32Array(buffer);
+  }
+
+  /**
+   * The functions of a module, compiled on first use. Generation is deterministic, so threads need not exchange
+   * modules. `weightMemory` is the index of the weight memory that the module's memory 1 is.
+   */
+  kernels(key: string, build: () => ModuleBuilder, weightMemory = 0): Kernels {
+    const instanceKey = `${key} ${weightMemory}`;
+    const known = this.#kernels.get(instanceKey);
+    if (known !== undefined) return known;
+    let module = this.#modules.get(key);
+    if (module === undefined) {
+      module = new WebAssembly.Module(build().bytes());
+      this.#modules.set(key, module);
+    }
+    const env = { memory: this.memories.memory, weights: this.memories.weights[weightMemory] };
+    const kernels = new WebAssembly.Instance(module, { env }).exports as unknown as Kernels;
+    this.#kernels.set(instanceKey, kernels);
+    return kernels;
+  }
+
+  /** This thread's part [from, to) of `count` things. Whole things only: a result never depends on the thread count. */
+  share(count: number): [from: number, to: number] {
+    return [
+      Math.floor(count * this.thread / this.threads),
+      Math.floor(count * (this.thread + 1) / this.threads),
+    ];
+  }
+}

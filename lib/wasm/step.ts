@@ -1,0 +1,310 @@
+/** A step being recorded: operations become words of a tape, which all threads run at `finish`. */
+import { assert } from "../core/assert.ts";
+import type { Activation, HeadShape, Step } from "../ops/backend.ts";
+import type { KvJobs, KvMap, KvPages } from "../ops/kv.ts";
+import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
+import { ACTIVATIONS } from "./activation.ts";
+import { segmentScratchBytes } from "./attention.ts";
+import type { WasmBackend, WasmPages, WasmTensor } from "./backend.ts";
+import { bitsOf } from "./bits.ts";
+import { mapWords } from "./map.ts";
+import { roundUp } from "./memory.ts";
+import { FORMATS } from "./matmul.ts";
+import { pagesWords } from "./page.ts";
+import { runTape, Tape } from "./tape.ts";
+import { groups } from "./quantised.ts";
+import { ROW_GROUP_BYTES } from "./quantised_tile.ts";
+import { isQuantised, type WasmMatrix } from "./weights.ts";
+
+interface WasmIndices extends Indices {
+  readonly address: number;
+}
+
+const address = (tensor: Tensor | null | undefined): number => tensor ? (tensor as WasmTensor).address : 0;
+const indexAddress = (indices: Indices): number => (indices as WasmIndices).address;
+
+export class WasmStep implements Step {
+  readonly #backend: WasmBackend;
+  readonly #tape = new Tape();
+  /** Everything taken from the arena, given back when the step ends. */
+  readonly #held = new Set<number>();
+  /** Sizes of scratch in use, and scratch that was released, by size. Views are not listed: they go with their tensor. */
+  readonly #scratch = new Map<number, number>();
+  readonly #released = new Map<number, number[]>();
+  readonly #closed: () => void;
+
+  constructor(backend: WasmBackend, closed: () => void) {
+    this.#backend = backend;
+    this.#closed = closed;
+  }
+
+  tensor(rows: number, cols: number, dtype: TensorDtype = "f32"): WasmTensor {
+    assert(rows > 0 && cols > 0, "a tensor has rows and columns");
+    return { rows, cols, dtype, address: this.#takeScratch(rows * cols * 4) };
+  }
+
+  upload(rows: number, cols: number, data: Float32Array): WasmTensor {
+    const at = this.#takeUploaded(rows * cols * 4);
+    this.#backend.machine.f32.set(data, at >>> 2);
+    return { rows, cols, dtype: "f32", address: at };
+  }
+
+  uploadIndices(rows: number, cols: number, data: Uint32Array): WasmTensor {
+    const at = this.#takeUploaded(rows * cols * 4);
+    this.#backend.machine.u32.set(data, at >>> 2);
+    return { rows, cols, dtype: "u32", address: at };
+  }
+
+  indices(values: Uint32Array): WasmIndices {
+    const at = this.#take(values.length * 4);
+    this.#backend.machine.u32.set(values, at >>> 2);
+    return { values, address: at };
+  }
+
+  release(tensor: Tensor): void {
+    this.#release(address(tensor));
+  }
+
+  view(tensor: Tensor, rows: number, cols: number): WasmTensor {
+    assert(rows * cols === tensor.rows * tensor.cols, "a view has as many elements");
+    return { rows, cols, dtype: tensor.dtype, address: address(tensor) };
+  }
+
+  embed(o: { table: Matrix; features: Tensor | null; tokens: Indices; out: Tensor }): void {
+    const table = o.table as WasmMatrix;
+    this.#tape.record("embed", [
+      ...[indexAddress(o.tokens), o.out.rows, table.cols, table.memory, table.address, table.panelStride],
+      ...[FORMATS.indexOf(table.format), bitsOf(table.scale), address(o.features), address(o.out)],
+    ]);
+  }
+
+  gatherRows(o: { x: Tensor; rows: Indices; out: Tensor }): void {
+    const count = o.rows.values.length;
+    this.#tape.record("gatherRows", [address(o.x), indexAddress(o.rows), count, o.x.cols, address(o.out)]);
+  }
+
+  scatterRows(o: { x: Tensor; rows: Indices; out: Tensor }): void {
+    const count = o.rows.values.length;
+    this.#tape.record("scatterRows", [address(o.x), indexAddress(o.rows), count, o.x.cols, address(o.out)]);
+  }
+
+  rmsNorm(o: { x: Tensor; weight: Tensor; eps: number; out: Tensor }): void {
+    const { x, weight, eps, out } = o;
+    this.#tape.record("rmsNorm", [address(x), x.rows, x.cols, address(weight), 0, bitsOf(eps), address(out)]);
+  }
+
+  layerNorm(o: { x: Tensor; weight: Tensor; bias: Tensor; eps: number; out: Tensor }): void {
+    const { x, weight, bias, eps, out } = o;
+    const operands = [address(x), x.rows, x.cols, address(weight), address(bias), bitsOf(eps), address(out)];
+    this.#tape.record("layerNorm", operands);
+  }
+
+  matmul(
+    o: {
+      x: Tensor;
+      weight: Matrix;
+      bias?: Tensor | null;
+      activation?: Activation;
+      residual?: Tensor | null;
+      out: Tensor;
+    },
+  ): void {
+    const weight = o.weight as WasmMatrix;
+    assert(
+      o.x.cols === weight.cols && o.out.cols === weight.rows && o.out.rows === o.x.rows,
+      "matmul shapes agree",
+    );
+    // Sums of one panel for all rows, and three padded copies of the last one, stay in a thread's scratch.
+    assert(o.x.rows * 128 + 64 <= this.#backend.machine.scratchBytes, "a step's rows fit a thread's scratch");
+    const quantised = isQuantised(weight.format) && this.#backend.dot ? this.#quantiseRows(o.x) : 0;
+    this.#tape.record("matmul", [
+      ...[
+        address(o.x),
+        o.x.rows,
+        weight.cols,
+        weight.memory,
+        weight.address,
+        weight.panels,
+        weight.panelStride,
+      ],
+      ...[FORMATS.indexOf(weight.format), bitsOf(weight.scale), weight.rows, address(o.bias)],
+      ...[ACTIVATIONS.indexOf(o.activation ?? "none"), address(o.residual), address(o.out), quantised],
+    ]);
+    if (quantised !== 0) this.#release(quantised);
+  }
+
+  gated(o: { x: Tensor; activation: Activation; out: Tensor }): void {
+    const { x, activation, out } = o;
+    this.#tape.record("gated", [address(x), x.rows, out.cols, ACTIVATIONS.indexOf(activation), address(out)]);
+  }
+
+  ropeWriteKv(
+    o: { qkv: Tensor; rotary: Tensor; shape: HeadShape; pages: KvPages; map: KvMap; layer: number },
+  ): void {
+    this.#tape.record("ropeWriteKv", [
+      ...[address(o.qkv), address(o.rotary), o.shape.heads],
+      ...this.#pages(o.pages),
+      ...mapWords(o.map, indexAddress(o.map.indices), o.layer),
+    ]);
+  }
+
+  pagedAttention(
+    o: {
+      qkv: Tensor;
+      shape: HeadShape;
+      scale: number;
+      pages: KvPages;
+      map: KvMap;
+      layer: number;
+      out: Tensor;
+    },
+  ): void {
+    this.#tape.record("pagedAttention", [
+      ...[address(o.qkv), address(o.out), o.shape.heads, bitsOf(o.scale)],
+      ...this.#pages(o.pages),
+      ...mapWords(o.map, indexAddress(o.map.indices), o.layer),
+    ]);
+  }
+
+  segmentAttention(
+    o: { qkv: Tensor; shape: HeadShape; scale: number; segments: Indices; out: Tensor },
+  ): void {
+    const { heads, kvHeads, headDim } = o.shape;
+    const bounds = o.segments.values;
+    const longest = bounds.reduce((most, bound, i) => i === 0 ? 0 : Math.max(most, bound - bounds[i - 1]), 0);
+    assert(
+      segmentScratchBytes(longest, headDim) <= this.#backend.machine.scratchBytes,
+      "the longest segment fits a thread's scratch",
+    );
+    this.#tape.record("segmentAttention", [
+      ...[address(o.qkv), address(o.out), heads, kvHeads, headDim, bitsOf(o.scale)],
+      ...[indexAddress(o.segments), bounds.length - 1],
+    ]);
+  }
+
+  patchify(o: { pixels: Tensor; height: number; width: number; patch: number; out: Tensor }): void {
+    const { pixels, height, width, patch, out } = o;
+    this.#tape.record("patchify", [address(pixels), pixels.rows, height, width, patch, address(out)]);
+  }
+
+  visionEmbed(
+    o: { patches: Tensor; classToken: Tensor | null; positions: Tensor; images: number; out: Tensor },
+  ): void {
+    const { patches, classToken, positions, images, out } = o;
+    this.#tape.record("visionEmbed", [
+      ...[
+        address(patches),
+        address(classToken),
+        address(positions),
+        images,
+        positions.rows,
+        out.cols,
+        address(out),
+      ],
+    ]);
+  }
+
+  sample(o: { logits: Tensor; params: Indices; tokens: Tensor; logprobs: Tensor | null }): void {
+    this.#tape.record("sample", [
+      ...[address(o.logits), o.logits.rows, o.logits.cols, indexAddress(o.params), address(o.tokens)],
+      ...[address(o.logprobs), o.logprobs?.cols ?? 0],
+    ]);
+  }
+
+  kvNorm(o: { pages: KvPages; jobs: KvJobs; scores: Tensor }): void {
+    this.#tape.record("kvNorm", [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.scores)]);
+  }
+
+  kvTop(o: { jobs: KvJobs; kvHeads: number; scores: Tensor; kept: Tensor }): void {
+    this.#tape.record("kvTop", [
+      ...[o.kvHeads, ...this.#jobs(o.jobs), address(o.scores), address(o.kept)],
+    ]);
+  }
+
+  kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void {
+    this.#tape.record("kvGather", [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.kept)]);
+  }
+
+  kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
+    this.#tape.record("kvMean", [...this.#pages(o.pages), ...this.#jobs(o.jobs), o.factor]);
+  }
+
+  finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {
+    const { machine, control } = this.#backend;
+    const words = this.#tape.words;
+    if (words.length > 0) {
+      const tape = this.#take(words.length * 4) >>> 2;
+      machine.u32.set(words, tape);
+      control.begin(tape, words.length);
+      const failure = runTape(machine, machine.u32.subarray(tape, tape + words.length), () => control.meet());
+      // A helper reports its failure before this last meeting.
+      control.meet();
+      const helperFailed = control.takeFailure();
+      if (failure !== null || helperFailed) {
+        this.abandon();
+        return Promise.reject(failure ?? new Error("a helper thread failed in this step"));
+      }
+    }
+    const results = reads.map((tensor) => {
+      const at = address(tensor);
+      return machine.u8.slice(at, at + tensor.rows * tensor.cols * 4).buffer as ArrayBuffer;
+    });
+    this.abandon();
+    return Promise.resolve(results);
+  }
+
+  abandon(): void {
+    for (const at of this.#held) this.#backend.arena.give(at);
+    this.#held.clear();
+    this.#closed();
+  }
+
+  /** Records the quantisation of a matmul's rows; returns their address. */
+  #quantiseRows(x: Tensor): number {
+    const out = this.#takeScratch(x.rows * groups(x.cols) * ROW_GROUP_BYTES);
+    this.#tape.record("quantiseRows", [address(x), x.rows, x.cols, out]);
+    return out;
+  }
+
+  /**
+   * Memory that the host writes while the step is recorded. It never comes from what this step has released: the
+   * operations that still need that have not run yet.
+   */
+  #take(bytes: number): number {
+    const at = this.#backend.arena.take(bytes);
+    this.#held.add(at);
+    return at;
+  }
+
+  /** As `#take`, for a tensor: it may be released. */
+  #takeUploaded(bytes: number): number {
+    const at = this.#take(bytes);
+    this.#scratch.set(at, roundUp(bytes));
+    return at;
+  }
+
+  /** Memory that operations write: what an earlier operation of this step released will do. */
+  #takeScratch(bytes: number): number {
+    const size = roundUp(bytes);
+    const at = this.#released.get(size)?.pop() ?? this.#take(bytes);
+    this.#scratch.set(at, size);
+    return at;
+  }
+
+  #release(at: number): void {
+    const size = this.#scratch.get(at);
+    assert(size !== undefined, "scratch is released once, by the step that took it");
+    this.#scratch.delete(at);
+    const list = this.#released.get(size);
+    if (list === undefined) this.#released.set(size, [at]);
+    else list.push(at);
+  }
+
+  #pages(pages: KvPages): number[] {
+    return pagesWords((pages as WasmPages).address, pages.shape);
+  }
+
+  #jobs(jobs: KvJobs): number[] {
+    return [indexAddress(jobs.indices) >>> 2, jobs.jobs, jobs.slotsMax, jobs.keptMax];
+  }
+}
