@@ -13,7 +13,11 @@ export interface GpuIndices extends Indices {
 
 /** A matrix is cut by rows where it exceeds the device's binding limit. */
 export interface GpuMatrix extends Matrix {
-  readonly slices: readonly { readonly buffer: GPUBuffer; readonly firstRow: number; readonly rows: number }[];
+  readonly slices: readonly {
+    readonly buffer: GPUBuffer;
+    readonly firstRow: number;
+    readonly rows: number;
+  }[];
 }
 
 /** Page p is in shard floor(p / pagesPerShard) (a power of two), at (p mod pagesPerShard) · pageBytes. At most 4 shards. */
@@ -26,6 +30,8 @@ export interface GpuKvPages extends KvPages {
 export interface Tuning {
   /** Invocations of a workgroup for reductions and elementwise work. */
   readonly workgroup: number;
+  /** The adapter is a processor in disguise: few invocations at a time, loads dear. */
+  readonly software: boolean;
 }
 
 /** Where operations put their dispatches. `lib/gpu/backend.ts` implements it; operation files are given it. */

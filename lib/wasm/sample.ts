@@ -134,11 +134,14 @@ function writeLogprobs(
   }
 }
 
-/** A number in (0, 1) from the counter generator: the same for any batch, thread and backend. */
+/**
+ * A number in (0, 1) from the counter generator that shaders/sample.wgsl.ts documents: the same for any batch, thread
+ * and backend.
+ */
 function uniform(seed: readonly [number, number], counter: number, token: number): number {
-  let x = seed[0];
+  let x = hash(seed[0]);
   for (const word of [seed[1], counter, token]) x = hash(x ^ word);
-  return ((x >>> 8) + 0.5) / 2 ** 24;
+  return ((x >>> 9) + 0.5) / 2 ** 23;
 }
 
 /** PCG output hash (Jarzynski and Olano 2020). */
