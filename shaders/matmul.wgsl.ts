@@ -80,13 +80,19 @@ ${row.map((r) => `  var x${r} = min(first_row + ${r}u, params.rows - 1u) * param
 ${sums.map((sum) => `  var ${sum} = 0.0;`).join("\n")}
 ${chunks > 1 ? loop(rows, columns, chunks, `params.chunks / ${chunks}u`) : ""}
 ${loop(rows, columns, 1, chunks > 1 ? `params.chunks % ${chunks}u` : "params.chunks")}
-${row.flatMap((r) => column.map((c) => `  store(first_row + ${r}u, first + ${c}u, s${r}_${c});`)).join("\n")}
+  // Loops, so that the epilogue is compiled once and not for every output: that is most of a variant's compile time.
+  for (var r = 0u; r < ${rows}u; r += 1u) {
+${column.map((c) => `    let s_${c} = ${pick("r", row.map((r) => `s${r}_${c}`))};`).join("\n")}
+    for (var c = 0u; c < ${columns}u; c += 1u) {
+      store(first_row + r, first + c, ${pick("c", column.map((c) => `s_${c}`))});
+    }
+  }
 }
 `,
   };
 }
 
-/** \`times\` passes over \`chunks\` chunks each: all loads of a pass come first, to be in flight together. */
+/** `times` passes over `chunks` chunks each: all loads of a pass come first, to be in flight together. */
 function loop(rows: number, columns: number, chunks: number, times: string): string {
   const body: string[] = [];
   for (let u = 0; u < chunks; u++) {
@@ -109,6 +115,14 @@ function loop(rows: number, columns: number, chunks: number, times: string): str
   return `  for (var i = ${times}; i > 0u; i -= 1u) {
 ${body.map((line) => `    ${line}`).join("\n")}
   }`;
+}
+
+/** The value of number `index`. Selects, because arrays indexed by a variable leave the registers. */
+function pick(index: string, values: readonly string[]): string {
+  return values.slice(1).reduce(
+    (rest, value, i) => `select(${rest}, ${value}, ${index} == ${i + 1}u)`,
+    values[0],
+  );
 }
 
 function range(count: number): number[] {

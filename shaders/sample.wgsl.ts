@@ -139,7 +139,7 @@ fn gumbel(stream: u32, id: u32) -> f32 {
   return -log(select(-log(u), series, v < 0.0625));
 }
 
-// A key no larger than this stands for all ids that top-k, top-p and min-p remove.
+// The sampled id of a row whose largest logit is highest, filtered as the header says.
 fn draw(lane: u32, row: u32, first: u32, highest: f32) -> u32 {
   let base = row * ${SAMPLE_WORDS}u;
   let temperature = bitcast<f32>(sampling[base + ${SampleWord.temperature}u]);
@@ -161,7 +161,8 @@ fn draw(lane: u32, row: u32, first: u32, highest: f32) -> u32 {
     lowest = threshold(lane, first, lowest, false, top_p * mass, highest, temperature);
   }
   var least = -3.4e38;
-  if (min_p > 0.0) { least = log(min_p); }
+  // log(1) may come out above 0, and nothing is above the largest.
+  if (min_p > 0.0) { least = min(log(min_p), 0.0); }
 
   let seeded = hash(hash(sampling[base + ${SampleWord.seedLow}u]) ^ sampling[base + ${SampleWord.seedHigh}u]);
   let stream = hash(seeded ^ sampling[base + ${SampleWord.counter}u]);

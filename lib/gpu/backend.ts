@@ -23,6 +23,8 @@ import { GpuStep } from "./step.ts";
 export interface GpuOptions {
   /** Cuts matrices and KV pools into buffers of at most this many bytes, sooner than the device asks. */
   readonly sliceBytesMax?: number;
+  /** Optional features to leave off even where they work. */
+  readonly withoutFeatures?: readonly string[];
   /** Chooses kernels as for another device; results are the same bits. */
   readonly tuning?: Partial<Tuning>;
 }
@@ -35,8 +37,6 @@ interface BufferSizes {
 
 /** Invocations of reductions and elementwise kernels: two to eight subgroups everywhere. */
 const WORKGROUP = 64;
-/** Bytes of one host write: larger ones make the runtime hold a second copy. */
-const WRITE_BYTES = 4 * 1024 * 1024;
 
 /**
  * Opens the device and checks that it can calculate. Throws StartError when there is no adapter, when it gives no
@@ -76,7 +76,10 @@ export async function createGpuBackend(options: GpuOptions = {}): Promise<GpuBac
     device.destroy();
     throw new StartError(`the adapter ${facts.name} calculates wrongly: ${wrong.name}: ${wrong.detail}`);
   }
-  return new GpuBackend(facts, parts, buffers, { bindingBytesMax, sliceBytesMax }, selfTest);
+  const features = selfTest
+    .filter((row) => row.passed && !row.required && !options.withoutFeatures?.includes(row.name))
+    .map((row) => row.name);
+  return new GpuBackend(facts, parts, buffers, { bindingBytesMax, sliceBytesMax }, selfTest, features);
 }
 
 export class GpuBackend implements Backend {
@@ -96,8 +99,8 @@ export class GpuBackend implements Backend {
     buffers: Buffers,
     sizes: BufferSizes,
     selfTest: readonly SelfTestRow[],
+    features: readonly string[],
   ) {
-    const features = selfTest.filter((row) => row.passed && !row.required).map((row) => row.name);
     this.adapterFacts = facts;
     this.selfTest = selfTest;
     this.#parts = parts;
@@ -120,7 +123,7 @@ export class GpuBackend implements Backend {
     assert(rows * cols * 4 <= this.#sizes.bindingBytesMax, `tensor of ${rows} × ${cols} fits one binding`);
     assert(data === undefined || data.length === rows * cols, `tensor of ${rows} × ${cols} has its values`);
     const buffer = this.#buffers.create("tensor", rows * cols * 4);
-    if (data !== undefined) this.#write(buffer, data);
+    if (data !== undefined) this.#buffers.fill(buffer, data);
     const tensor: GpuTensor = { rows, cols, dtype: "f32", buffer };
     return tensor;
   }
@@ -169,15 +172,5 @@ export class GpuBackend implements Backend {
     this.#open?.abandon();
     this.#buffers.destroyAll();
     this.#parts.device.destroy();
-  }
-
-  #write(buffer: GPUBuffer, data: Float32Array): void {
-    const { queue } = this.#parts.device;
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    for (let at = 0; at < bytes.byteLength; at += WRITE_BYTES) {
-      queue.writeBuffer(buffer, at, bytes.subarray(at, at + WRITE_BYTES) as BufferSource);
-      // Hands the copy over at once instead of with the next step.
-      queue.submit([]);
-    }
   }
 }

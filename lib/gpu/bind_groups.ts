@@ -1,6 +1,6 @@
 /** Bind groups by layout and buffers: a steady load makes none. A group goes when one of its buffers goes. */
 import { PARAMS_SLOT_BYTES } from "./params.ts";
-import type { Layout } from "./pipelines.ts";
+import type { Pipeline } from "./pipelines.ts";
 
 /** Groups kept; the oldest goes first. Two steps of a 40-layer model use fewer. */
 const GROUPS_MAX = 4096;
@@ -26,14 +26,14 @@ export class BindGroups {
   }
 
   /** `buffers` in binding order, the params arena last where the layout has params. */
-  get(layout: Layout, buffers: readonly GPUBuffer[]): GPUBindGroup {
+  get({ key: label, layout }: Pipeline, buffers: readonly GPUBuffer[]): GPUBindGroup {
     const uses = buffers.map((buffer) => this.#use(buffer));
     const key = `${layout.signature}:${uses.map((use) => use.id).join()}`;
     const known = this.#groups.get(key);
     if (known !== undefined) return known.group;
     if (this.#groups.size >= this.#groupsMax) this.#drop(this.#groups.keys().next().value!);
     const group = this.#device.createBindGroup({
-      label: layout.signature,
+      label,
       layout: layout.bindGroupLayout,
       entries: buffers.map((buffer, binding) => ({
         binding,

@@ -5,6 +5,9 @@ import type { Faults } from "./faults.ts";
 /** What every buffer that kernels touch may be used for. */
 export const STORAGE_USAGE = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
+/** Bytes of one host write: a larger one makes the runtime hold a second copy of all of it. */
+export const WRITE_BYTES = 4 * 1024 * 1024;
+
 export class Buffers {
   readonly #device: GPUDevice;
   readonly #faults: Faults;
@@ -40,6 +43,17 @@ export class Buffers {
     this.#live.add(buffer);
     this.#bytes += size;
     return buffer;
+  }
+
+  /** Writes a buffer from its start; it is done before whatever is submitted next. */
+  fill(buffer: GPUBuffer, data: Float32Array): void {
+    const { queue } = this.#device;
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    for (let at = 0; at < bytes.byteLength; at += WRITE_BYTES) {
+      queue.writeBuffer(buffer, at, bytes.subarray(at, at + WRITE_BYTES) as BufferSource);
+      // Hands the copy over at once instead of with the next step.
+      queue.submit([]);
+    }
   }
 
   destroy(buffer: GPUBuffer): void {

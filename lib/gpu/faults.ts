@@ -17,6 +17,9 @@ export class Faults {
       log.error("gpu_uncaptured", { message: error.message });
       this.#add(error.message);
     });
+    device.lost.then(({ reason, message }) => {
+      if (reason !== "destroyed") this.#add(`the device was lost: ${message}`);
+    });
   }
 
   /** Runs `work` under error scopes; what they catch is kept with `subject`, e.g. "kernel matmul f16 8x8". */

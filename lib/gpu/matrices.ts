@@ -4,13 +4,10 @@ import { type Matrix, MATRIX_ELEMENT_BYTES, type MatrixDtype } from "../ops/tens
 import { widen } from "../ops/widen.ts";
 import { BLOCK_ROWS } from "../../shaders/matrix_layout.wgsl.ts";
 import { packMatrix } from "../../shaders/pack_matrix.wgsl.ts";
-import type { Buffers } from "./buffers.ts";
+import { type Buffers, WRITE_BYTES } from "./buffers.ts";
 import { foldedGrid } from "./grid.ts";
 import type { GpuMatrix } from "./recorder.ts";
 import { Recording, type StepParts } from "./recording.ts";
-
-/** Bytes written at a time: larger writes make the runtime hold a second copy of them. */
-const WRITE_BYTES = 4 * 1024 * 1024;
 
 export class Matrices {
   readonly #buffers: Buffers;

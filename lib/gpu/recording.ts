@@ -62,6 +62,7 @@ export class Recording implements Recorder {
     assert(this.#open, `${kernel.key} is recorded while its step is open`);
     assert(buffers.length === kernel.bindings.length, `${kernel.key} has its buffers`);
     assert(params.length === kernel.paramWords, `${kernel.key} has its params`);
+    assertApart(kernel, buffers);
     assert(
       grid.every((size) => size >= 1 && size <= GRID_MAX),
       `the grid of ${kernel.key} is possible: ${grid}`,
@@ -97,12 +98,14 @@ export class Recording implements Recorder {
 
   /** Scratch filled from the host; what it holds may be reused by the caller at once. */
   uploadBytes(values: ArrayBufferView): GPUBuffer {
-    assert(this.#open && values.byteLength > 0, "what is uploaded has a size");
+    assert(this.#open, "uploads are made while their step is open");
     // Writes happen before every dispatch of the step, so this must be memory that no dispatch of it has used.
+    // Nothing is a buffer too: an operation over no rows still binds it.
     const buffer = this.#take(this.#parts.scratch.classOf(values.byteLength));
     assert(buffer.size >= values.byteLength, `an upload of ${values.byteLength} bytes fits one binding`);
     this.#inUse.add(buffer);
-    this.#parts.device.queue.writeBuffer(buffer, 0, values as BufferSource);
+    // Deno 2.9 ends the process on a write of no bytes.
+    if (values.byteLength > 0) this.#parts.device.queue.writeBuffer(buffer, 0, values as BufferSource);
     return buffer;
   }
 
@@ -169,10 +172,19 @@ export class Recording implements Recorder {
       if (pipeline !== current) pass.setPipeline(pipeline.pipeline);
       current = pipeline;
       const { layout } = pipeline;
-      const group = this.#parts.bindGroups.get(layout, layout.hasParams ? [...buffers, arena!] : buffers);
+      const group = this.#parts.bindGroups.get(pipeline, layout.hasParams ? [...buffers, arena!] : buffers);
       pass.setBindGroup(0, group, layout.hasParams ? [offset] : []);
       pass.dispatchWorkgroups(...grid);
     }
     pass.end();
+  }
+}
+
+/** WebGPU refuses a buffer that one dispatch both reads and writes, without saying which operation it was. */
+function assertApart(kernel: Kernel, buffers: readonly GPUBuffer[]): void {
+  for (const [i, written] of buffers.entries()) {
+    if (kernel.bindings[i] !== "read_write") continue;
+    const clash = buffers.some((buffer, j) => buffer === written && kernel.bindings[j] === "read");
+    assert(!clash, `${kernel.key} does not read what it writes`);
   }
 }

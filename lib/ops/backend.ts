@@ -62,6 +62,7 @@ export interface Step {
   tensor(rows: number, cols: number, dtype?: TensorDtype): Tensor;
   /** Scratch filled from the host. */
   upload(rows: number, cols: number, data: Float32Array): Tensor;
+  /** Integers of this step, filled from the host; may be empty, which no operation reads. */
   indices(values: Uint32Array): Indices;
   /** Gives scratch back early; a later operation of the step may reuse its memory. A view goes with its tensor. */
   release(tensor: Tensor): void;

@@ -59,8 +59,11 @@ testParity(
 testParity(
   "matmul applies bias, activation and residual in this order, also in place",
   "reduce",
-  pairs(ACTIVATIONS, ["none", "apart", "out"] as const).flatMap(([activation, residual]) =>
-    [1, 9].map((rows) => ({ rows, depth: 20, cols: 11, activation, bias: residual !== "none", residual }))
+  [
+    ...pairs(ACTIVATIONS, ["out"] as const),
+    ...pairs(["none", "silu"] as const, ["none", "apart"] as const),
+  ].flatMap(([activation, residual]) =>
+    [1, 9].map((rows) => ({ rows, depth: 20, cols: 11, activation, bias: true, residual }))
   ),
   product,
 );

@@ -60,6 +60,13 @@ export function testEach(name: string, run: (scope: Scope) => Promise<void>): vo
   }
 }
 
+/** Registers a test on every backend, each with a backend of its own, which it gives to an engine to close. */
+export function testModel(name: string, run: (backend: Backend) => Promise<void>): void {
+  for (const candidate of [ORACLE, ...DEVICES]) {
+    register(candidate, name, async () => await run(await candidate.open()));
+  }
+}
+
 /**
  * Registers a test that every device computes what the oracle does. `run` computes one case on the backend it is
  * given, from seeded numbers, and returns the results to compare.

@@ -41,6 +41,16 @@ export function assertClose(actual: Numbers, expected: Numbers, tolerance: Toler
   );
 }
 
+/** Σ(a − b)² / Σb², or NaN. */
+export function nmse(actual: Numbers, expected: Numbers): number {
+  let errors = 0, squares = 0;
+  for (let i = 0; i < expected.length; i++) {
+    errors += (actual[i] - expected[i]) ** 2;
+    squares += expected[i] ** 2;
+  }
+  return errors / squares;
+}
+
 /** Throws unless both hold the same bits. */
 export function assertSameBits(actual: Numbers, expected: Numbers, label: string): void {
   assert.equal(actual.length, expected.length, `${label}: number of values`);

@@ -1,26 +1,10 @@
 import assert from "node:assert/strict";
 import { chosenLines, poolTokens, size } from "../../../lib/cli/chosen.ts";
-import type { EngineFacts } from "../../../lib/engine/engine.ts";
-
-const FACTS: EngineFacts = {
-  backend: "webgpu",
-  adapter: "llvmpipe",
-  software: true,
-  features: [],
-  layers: 5,
-  vocabSize: 1024,
-  kvDtype: "f16",
-  pageBytes: 8192,
-  pageSlots: 16,
-  pageCount: 1024,
-  embeddingRows: 0,
-  stepTokensMax: 4096,
-  loadMs: {},
-};
+import { ENGINE_FACTS } from "./engine_facts.ts";
 
 Deno.test("poolTokens counts whole pages in every layer", () => {
   // 1024 pages / 5 layers = 204 pages a layer, 16 slots each.
-  assert.equal(poolTokens(FACTS), 3264);
+  assert.equal(poolTokens(ENGINE_FACTS), 3264);
 });
 
 Deno.test("size picks the largest unit that leaves at least one", () => {
@@ -31,7 +15,7 @@ Deno.test("size picks the largest unit that leaves at least one", () => {
 
 Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default max_tokens and windows", () => {
   const lines = chosenLines({
-    facts: FACTS,
+    facts: ENGINE_FACTS,
     modelName: "m",
     architecture: "LlamaForCausalLM",
     maxModelLen: 2048,

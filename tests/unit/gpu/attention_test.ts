@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { Backend, HeadShape } from "../../../lib/ops/backend.ts";
 import type { KvDtype } from "../../../lib/ops/kv.ts";
 import { createGpuBackend } from "../../../lib/gpu/backend.ts";
+import type { GpuKvPages } from "../../../lib/gpu/recorder.ts";
 import { ReferenceBackend } from "../../reference/backend.ts";
 import { Draw, randomRotary } from "../../support/cases.ts";
 import { assertClose, assertSameBits } from "../../support/compare.ts";
@@ -55,13 +56,16 @@ testGpu("pagedAttention computes its formula for wide head groups and odd head s
 const SHARDED: HeadShape = { heads: 4, kvHeads: 2, headDim: 32 };
 
 for (const dtype of ["f16", "f32"] as const) {
-  // Four pages a binding: 2 × 2 × 16 × 32 elements are 8 KiB of f32, 4 KiB of f16; 14 pages take four bindings.
-  const bindingBytesMax = 4 * 2 * 2 * 16 * 32 * (dtype === "f16" ? 2 : 4);
-  const options = { bindingBytesMax };
+  // Four pages a buffer: 2 × 2 × 16 × 32 elements are 8 KiB of f32, 4 KiB of f16; 14 pages take four buffers.
+  const sliceBytesMax = 4 * 2 * 2 * 16 * 32 * (dtype === "f16" ? 2 : 4);
+  const options = { sliceBytesMax };
   testGpu(`pagedAttention of ${dtype} has the same bits over four shards as over one`, {}, async (whole) => {
     const [expected] = await attended(whole, SHARDED, dtype, 14);
     const cut = await createGpuBackend(options);
     try {
+      const pages = cut.createKvPages(kvShape(dtype, SHARDED, 14)) as GpuKvPages;
+      assert.equal(pages.shards.length, 4);
+      cut.destroyKvPages(pages);
       assertSameBits((await attended(cut, SHARDED, dtype, 14))[0], expected, "four shards");
     } finally {
       cut.close();

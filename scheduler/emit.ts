@@ -1,0 +1,116 @@
+/** Emit: tokens to text and to whoever asked. Decides when a completion has ended, and ends every sequence. */
+import { assert } from "../lib/core/assert.ts";
+import type { SampledToken } from "../lib/engine/engine.ts";
+import type { Actor } from "./actor.ts";
+import type { ModelFacts } from "./admission.ts";
+import type { GenerateEvent } from "./messages.ts";
+import type { Sequence } from "./sequence.ts";
+import type { StageMessages, StageParts } from "./stage.ts";
+
+type Terminal = Extract<GenerateEvent, { type: "finished" | "cancelled" | "failed" }>;
+
+export class Emit implements Actor<StageMessages["emit"]> {
+  readonly #eosTokenIds: ReadonlySet<number>;
+
+  constructor(private readonly parts: StageParts, model: ModelFacts) {
+    this.#eosTokenIds = new Set(model.eosTokenIds);
+  }
+
+  receive(message: StageMessages["emit"]): void {
+    const { sequence } = message;
+    if (sequence.ended) return;
+    switch (message.type) {
+      case "sampled":
+        return this.#sampled(sequence, message.token);
+      case "cancel":
+        return this.#end(sequence, { type: "cancelled" });
+      case "fail":
+        return this.#end(sequence, { type: "failed", error: message.error });
+    }
+  }
+
+  #sampled(sequence: Sequence, token: SampledToken): void {
+    const { metrics } = this.parts;
+    const { completion, request, prompt } = sequence;
+    assert(completion !== null, "a sequence that samples has a completion");
+    sequence.took(token.id);
+    if (sequence.sampled === 1) this.#accountUncompressed(sequence);
+    metrics.generatedTokens++;
+    // The end-of-sequence token counts and is reported, but it is not text.
+    const eos = !request.ignoreEos && this.#eosTokenIds.has(token.id);
+    const { text, stopped } = eos ? { text: "", stopped: false } : completion.push(token.id);
+    this.#observeToken(sequence, text);
+    sequence.channel.push({ type: "token", id: token.id, text, logprob: completion.logprob(token) });
+    if (stopped) this.#finish(sequence, "stop", "");
+    else if (eos) this.#finish(sequence, "stop", completion.finish().text);
+    else if (sequence.sampled >= prompt.maxTokens) {
+      const rest = completion.finish();
+      this.#finish(sequence, rest.stopped ? "stop" : "length", rest.text);
+    } else this.#goOn(sequence);
+  }
+
+  #goOn(sequence: Sequence): void {
+    const { clock, send } = this.parts;
+    const { compression, ids } = sequence.prompt;
+    const first = sequence.sampled === 1;
+    const next = first && compression !== null && compression.kept < ids.length ? "compress" : "decode";
+    sequence.moveTo(next, clock.now());
+    send(next, { type: "come", sequence });
+  }
+
+  #finish(sequence: Sequence, reason: "stop" | "length", text: string): void {
+    const { clock, metrics } = this.parts;
+    const now = clock.now();
+    const completion = sequence.completion;
+    if (text !== "" && completion?.started === false) metrics.ttft.observe((now - sequence.arrivedMs) / 1000);
+    metrics.endToEnd.observe((now - sequence.arrivedMs) / 1000);
+    sequence.timer.leave(now);
+    this.#end(sequence, {
+      type: "finished",
+      reason,
+      text,
+      completionTokens: sequence.sampled,
+      compression: sequence.compression,
+      timings: sequence.timer.timings(),
+    });
+  }
+
+  /** Exactly one terminal event, and everything goes back. */
+  #end(sequence: Sequence, event: Terminal): void {
+    const { clock, metrics, roster } = this.parts;
+    metrics.finished[event.type === "finished" ? event.reason : event.type]++;
+    roster.end(sequence, clock.now());
+    for (const [stage, { waitMs, runMs }] of sequence.timer.visits()) {
+      metrics.stageWait[stage].observe(waitMs / 1000);
+      metrics.stageRun[stage].observe(runMs / 1000);
+    }
+    sequence.channel.push(event);
+  }
+
+  /** What a completion that ends before its prompt is compressed has kept: all of it. */
+  #accountUncompressed(sequence: Sequence): void {
+    const { prompt: { compression, ids }, pages } = sequence;
+    if (compression === null) return;
+    assert(pages !== null, "a sequence that samples has pages");
+    const bytes = pages.table.pages * this.parts.pool.shape.pageBytes;
+    sequence.compression = {
+      method: compression.method,
+      promptTokens: ids.length,
+      keptTokens: ids.length,
+      bytesBefore: bytes,
+      bytesAfter: bytes,
+    };
+  }
+
+  #observeToken(sequence: Sequence, text: string): void {
+    const { clock, metrics } = this.parts;
+    const { completion, arrivedMs } = sequence;
+    assert(completion !== null, "a sequence that samples has a completion");
+    const now = clock.now();
+    if (completion.lastTokenMs !== null) metrics.itl.observe((now - completion.lastTokenMs) / 1000);
+    completion.lastTokenMs = now;
+    if (completion.started || text === "") return;
+    completion.started = true;
+    metrics.ttft.observe((now - arrivedMs) / 1000);
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * What the device does next. One pure function of what waits, of the budgets and of the pool: prefill and decode never
+ * race for the device, because only this decides.
+ *
+ * Each stage's window says when its batch is released. Of the released ones compress goes first (it gives pages back),
+ * then encode, then prefill, and decode when nothing else does; but after any step of the others decode gets a turn, so
+ * that running streams wait for one foreign step at most.
+ */
+import {
+  BATCHING_STAGES,
+  type BatchingStage,
+  fillWindow,
+  releaseAtMs,
+  type WindowEntry,
+  type Windows,
+} from "./window.ts";
+
+export interface PrefillEntry extends WindowEntry {
+  /** Pages to reserve before its first chunk; 0 once that is done. `tokens` are those not stored yet. */
+  readonly quotaPages: number;
+}
+
+/** What waits at a stage, oldest first, and whether more could join it soon. */
+export interface StageView<Entry extends WindowEntry = WindowEntry> {
+  readonly ready: readonly Entry[];
+  readonly company: boolean;
+}
+
+export interface PlanView {
+  readonly nowMs: number;
+  /** The step that ran last. */
+  readonly last: BatchingStage | null;
+  readonly windows: Windows;
+  /** Tokens that one forward step takes. */
+  readonly stepTokensMax: number;
+  readonly encode: StageView;
+  readonly prefill: StageView<PrefillEntry>;
+  readonly compress: StageView;
+  readonly decode: StageView;
+  /** Sequences that may begin beside the running ones. */
+  readonly seatsFree: number;
+  /** Pages that no quota covers. */
+  readonly pagesFree: number;
+}
+
+export type Plan =
+  | { readonly kind: "encode" | "compress" | "decode"; readonly items: number }
+  /** chunks[i]: tokens of the i-th waiting sequence. */
+  | { readonly kind: "prefill"; readonly chunks: readonly number[] }
+  /** A window opens then. */
+  | { readonly kind: "wait"; readonly untilMs: number }
+  /** Nothing can run until something arrives. */
+  | { readonly kind: "idle" };
+
+const PRIORITY: readonly BatchingStage[] = ["compress", "encode", "prefill", "decode"];
+const DECODE_TURN: readonly BatchingStage[] = ["decode", "compress", "encode", "prefill"];
+
+/** A batch that could run, and from when on. */
+interface Candidate {
+  readonly plan: Plan;
+  readonly releaseMs: number;
+}
+
+export function plan(view: PlanView): Plan {
+  const candidates = new Map<BatchingStage, Candidate>();
+  for (const stage of BATCHING_STAGES) {
+    const candidate = stage === "prefill" ? prefillCandidate(view) : batchCandidate(view, stage);
+    if (candidate !== null) candidates.set(stage, candidate);
+  }
+  const decodeTurn = view.last !== null && view.last !== "decode";
+  let untilMs = Infinity;
+  for (const stage of decodeTurn ? DECODE_TURN : PRIORITY) {
+    const candidate = candidates.get(stage);
+    if (candidate === undefined) continue;
+    if (candidate.releaseMs <= view.nowMs) return candidate.plan;
+    untilMs = Math.min(untilMs, candidate.releaseMs);
+  }
+  return untilMs === Infinity ? { kind: "idle" } : { kind: "wait", untilMs };
+}
+
+function batchCandidate(view: PlanView, stage: Exclude<BatchingStage, "prefill">): Candidate | null {
+  const { ready, company } = view[stage];
+  if (ready.length === 0) return null;
+  const { items, full } = fillWindow(ready, view.windows[stage]);
+  const releaseMs = full ? -Infinity : releaseAtMs(ready[0].sinceMs, view.windows[stage], company);
+  return { plan: { kind: stage, items }, releaseMs };
+}
+
+/** Chunks in the order of arrival until tokens, members, seats or pages run out. */
+export function prefillChunks(view: PlanView): { chunks: number[]; full: boolean } {
+  const { items, tokens } = view.windows.prefill;
+  let budget = Math.min(tokens, view.stepTokensMax);
+  let { seatsFree, pagesFree } = view;
+  const chunks: number[] = [];
+  for (const entry of view.prefill.ready) {
+    if (budget === 0 || chunks.length === items) return { chunks, full: true };
+    if (entry.quotaPages > 0) {
+      // Those behind wait too: whoever needs many pages is not overtaken for ever.
+      if (seatsFree < 1 || entry.quotaPages > pagesFree) return { chunks, full: true };
+      seatsFree--;
+      pagesFree -= entry.quotaPages;
+    }
+    const chunk = Math.min(entry.tokens, budget);
+    chunks.push(chunk);
+    budget -= chunk;
+  }
+  return { chunks, full: budget === 0 || chunks.length === items };
+}
+
+function prefillCandidate(view: PlanView): Candidate | null {
+  const { chunks, full } = prefillChunks(view);
+  if (chunks.length === 0) return null;
+  const { ready, company } = view.prefill;
+  const releaseMs = full ? -Infinity : releaseAtMs(ready[0].sinceMs, view.windows.prefill, company);
+  return { plan: { kind: "prefill", chunks }, releaseMs };
+}
