@@ -5,6 +5,8 @@ const MIB = 1024 * KIB;
 
 /** Largest request body. OpenAI allows 50 MB of pictures a request; base64 adds a third. */
 export const BODY_BYTES_MAX = 68 * MIB;
+/** Bytes of a body outside its JSON strings: brackets and numbers are dear to parse, pictures in strings are not. */
+export const JSON_STRUCTURE_BYTES_MAX = 4 * MIB;
 /** Largest single picture file, as OpenAI's own limit. */
 export const IMAGE_FILE_BYTES_MAX = 20 * MIB;
 /** Largest picture, counted from its header before anything is decoded: 64 million pixels is 256 MB of RGBA. */

@@ -23,6 +23,11 @@ export class JsonObject {
     return Object.keys(this.#fields);
   }
 
+  /** All fields, for a reader that checks them itself. */
+  copy(): Record<string, unknown> {
+    return { ...this.#fields };
+  }
+
   /** A whole number of at least `min`. Without `fallback` the field is required. */
   integer(key: string, fallback?: number, min = 0): number {
     const value = this.value(key) ?? fallback;

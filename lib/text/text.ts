@@ -14,10 +14,12 @@ export interface TextProcessor {
   render(messages: readonly TemplateMessage[]): string;
   /**
    * Token ids of rendered text, each image placeholder expanded to `imageTokens` placeholder ids in the text before tokenizing.
-   * Special tokens are added as BEHAVIOURS 25 says (multimodal: unless the text already starts with BOS; text-only: never) for
-   * `chat`; always by the tokenizer's post-processor for `plain` prompts.
+   * Special tokens are added for `chat` by multimodal models only, unless the text already starts with BOS (as transformers
+   * does); always by the tokenizer's post-processor for `plain` prompts. Throws RequestError invalid_value when the text
+   * has another number of placeholders than `imageTokens`, and context_length_exceeded, before any work, when its mere
+   * length says that it has more than `tokensMax` tokens.
    */
-  encode(text: string, mode: "chat" | "plain", imageTokens: readonly number[]): number[];
+  encode(text: string, mode: "chat" | "plain", imageTokens: readonly number[], tokensMax?: number): number[];
   /** Placeholder occurrences in rendered text; must equal the number of pictures. */
   countImages(text: string): number;
   /** The text of one token as it stands in the middle of a completion, and its bytes. */

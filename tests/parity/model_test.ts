@@ -8,7 +8,14 @@ import { type LoadedModel, openModel } from "../../lib/model/directory.ts";
 import type { KvDtype } from "../../lib/ops/kv.ts";
 import { testModel } from "../support/backends.ts";
 import { nmse } from "../support/compare.ts";
-import { type Case, fixtures, type ModelFixture } from "../support/fixtures.ts";
+import {
+  type Fixture,
+  fixtures,
+  picturePaths,
+  type ReferenceCase,
+  unsupportedFixtures,
+} from "../support/fixtures.ts";
+import { readIntermediates } from "../support/intermediates.ts";
 import { generate, placeFeatures, promptPart, takePages } from "../support/generate.ts";
 
 /** Chosen ids must agree until the reference's two best logits are closer than this. */
@@ -22,8 +29,8 @@ const SIZING = { kvBytes: 32 * 1024 ** 2, maxNumSeqs: 32, maxModelLen: null };
 async function place(
   engine: Engine,
   model: LoadedModel,
-  fixture: ModelFixture,
-  cases: readonly Case[],
+  fixture: Fixture,
+  cases: readonly ReferenceCase[],
 ): Promise<Uint32Array[]> {
   const images: EncodeImage[] = [];
   const prompts: Uint32Array[] = [];
@@ -31,8 +38,11 @@ async function place(
   for (const one of cases) {
     const { imageTokenId, vision } = model.config;
     prompts.push(placeFeatures(one.expected.prompt_token_ids, imageTokenId, row));
-    for (const path of one.images) {
-      const prepared = preprocess(await decodePicture(fixture.read(path)), model.images!);
+    for (const path of picturePaths(one.messages)) {
+      const prepared = preprocess(
+        await decodePicture(Deno.readFileSync(`${fixture.dir}/${path}`)),
+        model.images!,
+      );
       images.push({ ...prepared, embeddingRow: row, embeddingRows: vision!.imageTokens });
       row += vision!.imageTokens;
     }
@@ -41,11 +51,15 @@ async function place(
   return prompts;
 }
 
-for (const fixture of await fixtures()) {
+for (const name of unsupportedFixtures()) {
+  Deno.test({ name: `${name} (skipped: its family is not served yet)`, ignore: true, fn() {} });
+}
+
+for (const fixture of fixtures()) {
   testModel(`${fixture.name}: intermediates of the first prompt equal the reference's`, async (backend) => {
     const model = await openModel(fixture.dir);
     const engine = new LocalEngine(backend, model, { ...SIZING, kvDtype: "f32" });
-    const expected = fixture.intermediates();
+    const expected = readIntermediates(fixture);
     const pixels = expected.get("pixel_values");
     const { vision, imageTokenId } = model.config;
     const size = vision?.imageSize ?? 0;
