@@ -5,7 +5,6 @@
  */
 import { assert } from "../lib/core/assert.ts";
 import { RequestError } from "../lib/core/errors.ts";
-import { DECODED_IMAGES_MAX } from "../lib/core/limits.ts";
 import type { ImagePreparer, PreparedImage } from "../lib/image/image.ts";
 import type { Actor } from "./actor.ts";
 import { clientError } from "./client_error.ts";
@@ -23,7 +22,11 @@ export class Encode implements Actor<StageMessages["encode"]> {
   /** Pictures whose pixels are in memory or on their way there. */
   #decoded = 0;
 
-  constructor(private readonly parts: StageParts, private readonly images: ImagePreparer) {}
+  constructor(
+    private readonly parts: StageParts,
+    private readonly images: ImagePreparer,
+    private readonly decodedMax: number,
+  ) {}
 
   receive(message: StageMessages["encode"]): void {
     switch (message.type) {
@@ -111,7 +114,7 @@ export class Encode implements Actor<StageMessages["encode"]> {
   }
 
   #prepareNext(): void {
-    for (const picture of this.#unprepared.splice(0, DECODED_IMAGES_MAX - this.#decoded)) {
+    for (const picture of this.#unprepared.splice(0, this.decodedMax - this.#decoded)) {
       this.#decoded++;
       this.#begin(picture, "preparing");
       void this.#prepare(picture);

@@ -2,7 +2,7 @@
 import { assert } from "../lib/core/assert.ts";
 import type { Clock } from "../lib/core/clock.ts";
 import { RequestError } from "../lib/core/errors.ts";
-import { STREAM_EVENTS_MAX, WAITING_REQUESTS_MAX } from "../lib/core/limits.ts";
+import { DECODED_IMAGES_MAX, STREAM_EVENTS_MAX, WAITING_REQUESTS_MAX } from "../lib/core/limits.ts";
 import { log } from "../lib/core/log.ts";
 import type { Engine } from "../lib/engine/engine.ts";
 import type { ImagePreparer } from "../lib/image/image.ts";
@@ -39,6 +39,8 @@ export interface SchedulerLimits {
   readonly waitingRequestsMax?: number;
   /** Events that may wait for a slow reader. */
   readonly streamEventsMax?: number;
+  /** Pictures whose pixels may be in memory. */
+  readonly decodedImagesMax?: number;
 }
 
 export interface SchedulerOptions {
@@ -107,7 +109,7 @@ export class StagedScheduler implements MeasuredScheduler {
       metrics: this.metrics,
       send: this.actors.send,
     };
-    this.#encode = new Encode(parts, images);
+    this.#encode = new Encode(parts, images, limits.decodedImagesMax ?? DECODED_IMAGES_MAX);
     this.#prefill = new Prefill(parts);
     this.#compress = new Compress(parts);
     this.#decode = new Decode(parts);

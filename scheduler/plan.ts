@@ -81,8 +81,10 @@ export function plan(view: PlanView): Plan {
 function batchCandidate(view: PlanView, stage: Exclude<BatchingStage, "prefill">): Candidate | null {
   const { ready, company } = view[stage];
   if (ready.length === 0) return null;
-  const { items, full } = fillWindow(ready, view.windows[stage]);
-  const releaseMs = full ? -Infinity : releaseAtMs(ready[0].sinceMs, view.windows[stage], company);
+  let limits = view.windows[stage];
+  if (stage === "decode") limits = { ...limits, tokens: Math.min(limits.tokens, view.stepTokensMax) };
+  const { items, full } = fillWindow(ready, limits);
+  const releaseMs = full ? -Infinity : releaseAtMs(ready[0].sinceMs, limits, company);
   return { plan: { kind: stage, items }, releaseMs };
 }
 

@@ -80,6 +80,7 @@ export class Prefill implements Actor<StageMessages["prefill"]> {
       sequence.moveTo("emit", now);
       sendSampled(send, sequence, outcome.value[index]);
     }
+    // Back to the front: behind one that waits for pages they would hold those very pages for ever.
     this.#queue.unshift(...unfinished);
   }
 }

@@ -59,6 +59,8 @@ export const BAD_HEADER = 0xff;
 export const BAD_PIXELS = 0xfe;
 
 export class ScriptedImages implements ImagePreparer {
+  /** Pictures being decoded. */
+  preparing = 0;
   /** Pictures decoded so far. */
   prepared = 0;
 
@@ -70,7 +72,9 @@ export class ScriptedImages implements ImagePreparer {
   }
 
   async prepare(bytes: Uint8Array, param: string): Promise<PreparedImage> {
+    this.preparing++;
     await this.delay();
+    this.preparing--;
     if (bytes[0] === BAD_PIXELS) throw new RequestError("image_parse_error", "A broken picture.", param);
     this.prepared++;
     return { pixels: pixelsOf(bytes), height: 1, width: 1 };

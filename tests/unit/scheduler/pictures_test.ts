@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { AssertionError } from "../../../lib/core/assert.ts";
+import type { AdmittedImage } from "../../../scheduler/admission.ts";
+import { EventChannel } from "../../../scheduler/channel.ts";
+import { PictureStore } from "../../../scheduler/pictures.ts";
+import { Sequence } from "../../../scheduler/sequence.ts";
+import { requestOf } from "../../support/scripted_service.ts";
+
+function sequenceOf(): Sequence {
+  const channel = new EventChannel(4, { drained: () => {}, returned: () => {} });
+  return new Sequence(requestOf("a"), channel, 0);
+}
+
+const image = (hash: string, rows = 6): AdmittedImage => ({
+  bytes: new Uint8Array(1),
+  param: "",
+  hash,
+  rows,
+  firstToken: 0,
+});
+
+Deno.test("PictureStore.take gives rows for all pictures of a request or for none", () => {
+  const store = new PictureStore(16);
+  const first = sequenceOf(), second = sequenceOf();
+  const taken = store.take(first, [image("a")])!;
+  assert.equal(store.take(second, [image("b"), image("c")]), null);
+  assert.equal(store.size, 1);
+  store.check(false);
+  store.release(taken.pictures[0], first);
+  assert.equal(store.take(second, [image("b"), image("c")])?.pictures.length, 2);
+});
+
+Deno.test("PictureStore.take shares a picture by its content, inside a request and between requests", () => {
+  const store = new PictureStore(16);
+  const first = sequenceOf(), second = sequenceOf();
+  const one = store.take(first, [image("a"), image("a")])!;
+  assert.equal(one.fresh.length, 1);
+  const two = store.take(second, [image("a")])!;
+  assert.deepEqual([two.fresh.length, two.pictures[0] === one.pictures[0]], [0, true]);
+  store.release(one.pictures[0], first);
+  assert.equal(store.size, 1);
+  store.release(two.pictures[0], second);
+  store.check(true);
+});
+
+Deno.test("PictureStore keeps the rows of a picture that is worked on until the work has ended", () => {
+  const store = new PictureStore(8);
+  const first = sequenceOf(), second = sequenceOf();
+  let freed = 0;
+  store.onRoom = () => freed++;
+  const [picture] = store.take(first, [image("a")])!.pictures;
+  picture.state = "encoding";
+  store.release(picture, first);
+  assert.equal(freed, 0);
+  // Nobody joins a picture that is on its way out.
+  assert.equal(store.take(second, [image("a")]), null);
+  assert.equal(store.settle(picture, "encoded"), false);
+  assert.equal(freed, 1);
+  store.check(true);
+});
+
+Deno.test("PictureStore does not share a picture that has failed", () => {
+  const store = new PictureStore(16);
+  const first = sequenceOf(), second = sequenceOf();
+  const [picture] = store.take(first, [image("a")])!.pictures;
+  picture.state = "preparing";
+  assert.equal(store.settle(picture, "failed"), true);
+  const again = store.take(second, [image("a")])!;
+  assert.equal(again.fresh.length, 1);
+  store.release(picture, first);
+  assert.equal(store.take(sequenceOf(), [image("a")])!.fresh.length, 0);
+});
+
+Deno.test("PictureStore.release refuses who does not hold the picture", () => {
+  const store = new PictureStore(16);
+  const [picture] = store.take(sequenceOf(), [image("a")])!.pictures;
+  assert.throws(() => store.release(picture, sequenceOf()), AssertionError);
+});
+
+Deno.test("PictureStore.check notices a picture that was forgotten", () => {
+  const store = new PictureStore(16);
+  store.take(sequenceOf(), [image("a")]);
+  store.check(false);
+  assert.throws(() => store.check(true), AssertionError);
+});
