@@ -50,7 +50,7 @@ export class Decoder {
       const name = (part: string) => `${names.text}layers.${index}.${part}`;
       const vector = (wanted: boolean, ...parts: string[]) =>
         wanted ? loadVector(backend, source, parts.map(name)) : null;
-      const matrix = (...parts: string[]) => loadMatrix(backend, source, parts.map(name));
+      const matrix = (...parts: string[]) => loadMatrix(backend, source, parts.map(name), true);
       return {
         attentionNorm: loadVector(backend, source, [name("input_layernorm.weight")]),
         qkv: matrix("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),

@@ -1,8 +1,9 @@
 /** Messages between the engine's client and its worker. Plain data: the channel may become a pipe. */
 import type { CompressSequence, EncodeImage, ForwardSequence } from "./engine.ts";
+import type { DeviceOptions } from "./device.ts";
 import type { SizingOptions } from "./sizing.ts";
 
-export interface EngineOptions extends SizingOptions {
+export interface EngineOptions extends SizingOptions, DeviceOptions {
   readonly modelDir: string;
 }
 

@@ -58,14 +58,14 @@ export class VisionEncoder {
       const qkv = ["q", "k", "v"].map((part) => name(`self_attn.${part}_proj`));
       return {
         norm1: norm(name("layer_norm1")),
-        qkv: loadMatrix(backend, source, qkv.map((part) => `${part}.weight`)),
+        qkv: loadMatrix(backend, source, qkv.map((part) => `${part}.weight`), true),
         qkvBias: vector(...qkv.map((part) => `${part}.bias`)),
-        output: loadMatrix(backend, source, [name("self_attn.out_proj.weight")]),
+        output: loadMatrix(backend, source, [name("self_attn.out_proj.weight")], true),
         outputBias: vector(name("self_attn.out_proj.bias")),
         norm2: norm(name("layer_norm2")),
-        fc1: loadMatrix(backend, source, [name("mlp.fc1.weight")]),
+        fc1: loadMatrix(backend, source, [name("mlp.fc1.weight")], true),
         fc1Bias: vector(name("mlp.fc1.bias")),
-        fc2: loadMatrix(backend, source, [name("mlp.fc2.weight")]),
+        fc2: loadMatrix(backend, source, [name("mlp.fc2.weight")], true),
         fc2Bias: vector(name("mlp.fc2.bias")),
       };
     });

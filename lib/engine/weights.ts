@@ -43,14 +43,19 @@ export function loadTable(backend: Backend, source: WeightSource, name: string):
 
 /**
  * One matrix from tensors stacked by rows (fused q, k, v; gate and up). A tensor [n, a, b, …] counts as [n, a·b·…].
- * Parts of different dtypes are widened to f32.
+ * Parts of different dtypes are widened to f32. `quantise`: the backend may hold it in fewer bits.
  */
-export function loadMatrix(backend: Backend, source: WeightSource, names: readonly string[]): Matrix {
+export function loadMatrix(
+  backend: Backend,
+  source: WeightSource,
+  names: readonly string[],
+  quantise = false,
+): Matrix {
   const parts = names.map((name) => source.tensor(name));
   const cols = rowLength(parts[0].shape);
   const dtype = parts.every((part) => part.dtype === parts[0].dtype) ? parts[0].dtype : "f32";
   const rows = parts.reduce((sum, part) => sum + part.shape[0], 0);
-  const matrix = backend.createMatrix(rows, cols, dtype);
+  const matrix = backend.createMatrix(rows, cols, dtype, quantise);
   let firstRow = 0;
   for (const part of parts) {
     assert(rowLength(part.shape) === cols, "stacked matrices have equal columns");

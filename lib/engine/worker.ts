@@ -1,8 +1,8 @@
 /** The isolate that owns the device. It may block as long as the device works: HTTP lives elsewhere. */
 /// <reference lib="deno.worker" />
 import { StartError } from "../core/errors.ts";
-import { createGpuBackend } from "../gpu/backend.ts";
 import { openModel } from "../model/directory.ts";
+import { openBackend } from "./device.ts";
 import type { Engine } from "./engine.ts";
 import { LocalEngine } from "./local.ts";
 import type { EngineCall, EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
@@ -11,7 +11,7 @@ let engine: Engine | null = null;
 
 async function start(options: EngineOptions): Promise<Engine> {
   const model = await openModel(options.modelDir);
-  const backend = await createGpuBackend();
+  const backend = await openBackend(options, model);
   try {
     return new LocalEngine(backend, model, options);
   } catch (error) {

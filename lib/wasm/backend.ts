@@ -22,6 +22,9 @@ export interface WasmPages extends KvPages {
   readonly address: number;
 }
 
+/** See quantised_tile.ts. */
+export type ProductFamily = "exact" | "dot";
+
 export interface WasmOptions {
   /** Threads that compute, this one included. */
   readonly threads: number;
@@ -29,8 +32,8 @@ export interface WasmOptions {
   readonly weightBytes: number;
   /** How matrices that may be quantised are stored; "stored" leaves them as on disk. */
   readonly quantise?: QuantisedFormat | "stored";
-  /** Family of quantised products, see quantised_tile.ts. */
-  readonly family?: "exact" | "dot";
+  /** Family of quantised products; exact by default. */
+  readonly family?: ProductFamily;
 }
 
 /** Weights that fit one memory beside the expansion area, with room for panels' padding. */

@@ -41,6 +41,11 @@ export function blockBytes(format: QuantisedFormat): number {
   return scalesOffset(format) + PANEL * 4;
 }
 
+/** Bytes of `elements` weights, scales included. */
+export function quantisedBytes(format: QuantisedFormat, elements: number): number {
+  return Math.ceil(elements / (GROUP * PANEL)) * blockBytes(format);
+}
+
 export function groups(cols: number): number {
   return Math.ceil(cols / GROUP);
 }

@@ -1,0 +1,184 @@
+/** The flags of every command. */
+import type { WeightStorage } from "../engine/device.ts";
+import type { KvDtype } from "../ops/kv.ts";
+import type { Compression } from "../../scheduler/messages.ts";
+import type { WindowLimits } from "../../scheduler/window.ts";
+import { flagHelp, type FlagValues, many, one } from "./parse.ts";
+import {
+  readBytes,
+  readChoice,
+  readCompression,
+  readDtype,
+  readHost,
+  readOrigin,
+  readSeconds,
+  readText,
+  readUrl,
+  readWhole,
+  readWindow,
+} from "./values.ts";
+
+function windowFlag(stage: string) {
+  return one<WindowLimits | null>({
+    metavar: "ITEMS:TOKENS:WAIT_MS",
+    help: `largest batch of the ${stage} stage and how long its first member waits for company`,
+    fallback: null,
+    shown: "chosen at start",
+  }, readWindow);
+}
+
+export type BackendChoice = "auto" | "webgpu" | "wasm";
+
+/** `start`. null means: chosen at start and printed. */
+export const SERVE_FLAGS = {
+  model: one<string | null>(
+    {
+      metavar: "DIR",
+      help: "Hugging Face model directory",
+      fallback: null,
+      shown: "the embedded default model",
+    },
+    readText,
+  ),
+  backend: one<BackendChoice>(
+    {
+      metavar: "auto|webgpu|wasm",
+      help: "what computes; auto is webgpu where there is a real GPU, else wasm",
+      fallback: "auto",
+    },
+    readChoice<BackendChoice>(["auto", "webgpu", "wasm"]),
+  ),
+  threads: one<number | null>(
+    {
+      metavar: "N",
+      help: "threads of the wasm backend",
+      fallback: null,
+      shown: "every core, at most 8",
+    },
+    readWhole(1, 64),
+  ),
+  dtype: one<WeightStorage>(
+    {
+      metavar: "auto|int8|int4[-exact|-dot]",
+      help: "weights as stored, or quantised at load (wasm); dot multiplies integers, exact dequantises",
+      fallback: "stored",
+      shown: "auto",
+    },
+    readDtype,
+  ),
+  host: one({ metavar: "HOST", help: "address to listen on", fallback: "127.0.0.1" }, readHost),
+  port: one(
+    { metavar: "PORT", help: "port to listen on, 0 for any free one", fallback: 8000 },
+    readWhole(0, 65_535),
+  ),
+  servedModelName: one<string | null>(
+    { metavar: "NAME", help: "name of the model in the API", fallback: null, shown: "the directory's name" },
+    readText,
+  ),
+  maxModelLen: one<number | null>(
+    { metavar: "TOKENS", help: "longest prompt plus completion", fallback: null, shown: "the model's own" },
+    readWhole(1, 10_000_000),
+  ),
+  maxNumSeqs: one(
+    { metavar: "N", help: "sequences that generate at one time", fallback: 32 },
+    readWhole(1, 4096),
+  ),
+  defaultMaxTokens: one<number | null>(
+    {
+      metavar: "TOKENS",
+      help: "completion limit of requests that name none",
+      fallback: null,
+      shown: "the model's own, else what fits",
+    },
+    readWhole(1, 10_000_000),
+  ),
+  kvMemory: one<number | null>(
+    {
+      metavar: "SIZE",
+      help: "KV pool, bytes or with KiB, MiB, GiB",
+      fallback: null,
+      shown: "chosen at start",
+    },
+    readBytes,
+  ),
+  kvCacheDtype: one<KvDtype>(
+    { metavar: "f16|f32", help: "how keys and values are stored", fallback: "f16" },
+    readChoice<KvDtype>(["f16", "f32"]),
+  ),
+  kvCompress: one<Compression | null>(
+    {
+      metavar: "METHOD[:RATIO]",
+      help: "compression of requests that name none; the ratio is the fraction removed",
+      fallback: null,
+      shown: "none",
+    },
+    readCompression,
+  ),
+  encodeWindow: windowFlag("encode"),
+  prefillWindow: windowFlag("prefill"),
+  compressWindow: windowFlag("compress"),
+  decodeWindow: windowFlag("decode"),
+  apiKey: many({ metavar: "KEY", help: "bearer keys that may use /v1", shown: "open to all" }, readText),
+  allowedOrigins: many({ metavar: "ORIGIN", help: "origins of web pages that may call, or *" }, readOrigin),
+  allowedMediaDomains: many({ metavar: "HOST", help: "hosts that pictures may be fetched from" }, readHost),
+  shutdownTimeout: one(
+    {
+      metavar: "SECONDS",
+      help: "how long running requests may finish after SIGTERM",
+      fallback: 30_000,
+      shown: "30",
+    },
+    readSeconds,
+  ),
+} as const;
+
+export type ServeValues = FlagValues<typeof SERVE_FLAGS>;
+
+/** `eval`: its own flags, and those of `start` for the server that it starts without --url. */
+export const EVAL_FLAGS = {
+  url: one<string | null>(
+    { metavar: "URL", help: "a running server", fallback: null, shown: "starts one on a free port" },
+    readUrl,
+  ),
+  set: one<string | null>(
+    {
+      metavar: "DIR",
+      help: "folder with questions.jsonl and images",
+      fallback: null,
+      shown: "deploy/eval-set",
+    },
+    readText,
+  ),
+  concurrency: one({ metavar: "N", help: "questions in flight", fallback: 16 }, readWhole(1, 1024)),
+  limit: one<number | null>(
+    { metavar: "N", help: "an evenly spread subset of about N questions", fallback: null, shown: "all" },
+    readWhole(1, 1_000_000),
+  ),
+  out: one<string | null>(
+    { metavar: "FILE", help: "writes every answer as a line of JSON", fallback: null, shown: "nowhere" },
+    readText,
+  ),
+  ...SERVE_FLAGS,
+} as const;
+
+export type EvalValues = FlagValues<typeof EVAL_FLAGS>;
+
+/** What `--help` prints. */
+export function helpText(): string {
+  const { url, set, concurrency, limit, out } = EVAL_FLAGS;
+  return `fastcache: serves a vision-language model over an OpenAI-compatible API
+
+fastcache [start] [flags]   serve (the default)
+fastcache doctor            what this machine's adapter can do, and advice where there is none
+fastcache eval [flags]      accuracy on an evaluation set, by question type
+fastcache help              this text
+
+start:
+${flagHelp(SERVE_FLAGS)}
+
+eval (and the flags of start, for the server that it starts):
+${flagHelp({ url, set, concurrency, limit, out })}
+
+Every flag has an environment twin: --max-model-len is FASTCACHE_MAX_MODEL_LEN. A flag wins over its twin;
+repeatable ones take commas.`;
+}

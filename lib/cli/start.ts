@@ -1,0 +1,172 @@
+/** Puts the program together: socket, model, engine, scheduler. `main.ts` and the end-to-end tests start it here. */
+import { basename, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createApp } from "../api/app.ts";
+import { serve } from "../api/serve.ts";
+import { Service } from "../api/service.ts";
+import { AssertionError } from "../core/assert.ts";
+import { systemClock, unixSeconds } from "../core/clock.ts";
+import { log } from "../core/log.ts";
+import { systemRandom } from "../core/random.ts";
+import { startEngine } from "../engine/client.ts";
+import type { ImagePreparer } from "../image/image.ts";
+import { startPreparer } from "../image/preparer.ts";
+import { openModel } from "../model/directory.ts";
+import { openText } from "../text/processor.ts";
+import { createScheduler, type MeasuredScheduler } from "../../scheduler/mod.ts";
+import { chooseWindows, contextLimit, fitPool } from "./choose.ts";
+import { chooseDevice } from "./device.ts";
+import { chosenLines } from "./chosen.ts";
+import type { ServeValues } from "./flags.ts";
+
+/** The model that is served without --model, and its name in the API. */
+const DEFAULT_MODEL_DIR = fileURLToPath(new URL("../../deploy/model", import.meta.url));
+const DEFAULT_MODEL_NAME = "fastcache-default";
+/** Answers that have ended still have to be read by their clients. */
+const READ_MS = 1_000;
+
+/** A server that takes requests. */
+export interface Running {
+  readonly url: string;
+  readonly scheduler: MeasuredScheduler;
+  /**
+   * Refuses new requests, lets running ones finish for `deadlineMs`, cancels the rest, and gives everything back.
+   * To be called once.
+   */
+  stop(deadlineMs: number): Promise<void>;
+}
+
+/**
+ * Listens, loads the model, and takes requests from then on; until it does, requests are answered 503. `say` gets a
+ * line for each thing that was chosen by itself. Throws StartError, or UsageError for a flag that this model refuses.
+ */
+export async function compose(options: ServeValues, say: (line: string) => void): Promise<Running> {
+  const service = new Service();
+  const app = createApp({
+    service,
+    options: {
+      apiKeys: options.apiKey,
+      allowedOrigins: options.allowedOrigins,
+      allowedMediaHosts: options.allowedMediaDomains,
+    },
+    clock: systemClock,
+    random: systemRandom,
+    accessLog: (fields) => log.note("request", fields),
+  });
+  const http = serve(
+    (request) => app.fetch(request),
+    { hostname: options.host, port: options.port },
+    systemClock,
+  );
+  try {
+    const served = await load(options, service, say);
+    return {
+      url: http.url,
+      scheduler: served.scheduler,
+      async stop(deadlineMs) {
+        const deadline = systemClock.now() + deadlineMs;
+        service.beginDrain();
+        await served.scheduler.drain(deadlineMs);
+        await http.close(Math.max(READ_MS, deadline - systemClock.now()));
+        await served.close();
+      },
+    };
+  } catch (error) {
+    await http.close(0);
+    throw error;
+  }
+}
+
+/** Everything behind the API. */
+interface Served {
+  readonly scheduler: MeasuredScheduler;
+  close(): Promise<void>;
+}
+
+async function load(options: ServeValues, service: Service, say: (line: string) => void): Promise<Served> {
+  const begun = systemClock.now();
+  const modelDir = options.model ?? DEFAULT_MODEL_DIR;
+  const model = await openModel(modelDir);
+  const text = await openText(model.dir, model.config);
+  const device = await chooseDevice(options, say);
+  const contextMax = contextLimit(model.config.text, options.maxModelLen);
+  const engine = await startEngine({
+    modelDir,
+    ...device,
+    kvDtype: options.kvCacheDtype,
+    kvBytes: options.kvMemory,
+    maxNumSeqs: options.maxNumSeqs,
+    maxModelLen: contextMax,
+  });
+  const { facts } = engine;
+  const images = model.images === null ? NO_PICTURES : startPreparer(model.images);
+  const close = async () => {
+    await images.close();
+    await engine.close();
+  };
+  try {
+    const maxModelLen = fitPool(contextMax, options.maxModelLen, facts);
+    const windows = chooseWindows(options, facts);
+    const defaultMaxTokens = options.defaultMaxTokens ?? model.generation.maxNewTokens;
+    const modelName = options.servedModelName ??
+      (options.model === null ? DEFAULT_MODEL_NAME : basename(resolve(modelDir)));
+    const scheduler = createScheduler({
+      engine,
+      text,
+      images,
+      model: {
+        maxModelLen,
+        eosTokenIds: model.config.eosTokenIds,
+        imageTokenId: model.config.imageTokenId,
+        imageTokens: model.config.vision?.imageTokens ?? 0,
+      },
+      defaults: { maxTokens: defaultMaxTokens, compression: options.kvCompress },
+      windows,
+      limits: { maxNumSeqs: options.maxNumSeqs },
+      clock: systemClock,
+    });
+    service.open({
+      scheduler,
+      model: {
+        name: modelName,
+        root: modelName,
+        created: unixSeconds(),
+        maxModelLen,
+        modalities: model.config.vision === null ? ["text"] : ["text", "image"],
+        vocabSize: model.config.text.vocab,
+        imageTokenId: model.config.imageTokenId,
+        defaults: model.generation,
+      },
+    });
+    const lines = chosenLines({
+      facts,
+      modelName,
+      architecture: model.config.architecture,
+      maxModelLen,
+      maxNumSeqs: options.maxNumSeqs,
+      defaultMaxTokens,
+      windows,
+      loadMs: systemClock.now() - begun,
+    });
+    for (const line of lines) say(line);
+    return {
+      scheduler,
+      async close() {
+        await scheduler.close();
+        await close();
+      },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** A text-only model's requests are refused before any picture is looked at. */
+const NO_PICTURES: ImagePreparer = {
+  inspect() {
+    throw new AssertionError("a text-only model looks at no pictures");
+  },
+  prepare: () => Promise.reject(new AssertionError("a text-only model prepares no pictures")),
+  close: () => Promise.resolve(),
+};

@@ -1,0 +1,85 @@
+/** The program: commands, exit codes, signals. */
+import { ensureAdapter, prepareEnvironment } from "./lib/cli/adapter.ts";
+import { doctor } from "./lib/cli/doctor.ts";
+import { evaluate } from "./lib/cli/eval.ts";
+import { EVAL_FLAGS, helpText, SERVE_FLAGS, type ServeValues } from "./lib/cli/flags.ts";
+import { type FlagTable, type FlagValues, parseFlags } from "./lib/cli/parse.ts";
+import { compose, type Running } from "./lib/cli/start.ts";
+import { StartError, UsageError } from "./lib/core/errors.ts";
+
+/** Starts a server and keeps it until a signal. The second SIGINT ends it at once. */
+async function start(options: ServeValues): Promise<number> {
+  const running = await begin(options, (line) => console.log(line));
+  const { promise: stopped, resolve } = Promise.withResolvers<void>();
+  let signals = 0;
+  const stop = (signal: Deno.Signal) => {
+    if (signals++ === 0) resolve();
+    else if (signal !== "SIGTERM") Deno.exit(130);
+  };
+  // Windows knows no SIGTERM.
+  const names: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT", "SIGBREAK"] : ["SIGINT", "SIGTERM"];
+  for (const name of names) Deno.addSignalListener(name, () => stop(name));
+  console.log(`listening on ${running.url}`);
+  await stopped;
+  console.error(`stopping: running requests have ${options.shutdownTimeout / 1000} s to end`);
+  await running.stop(options.shutdownTimeout);
+  return 0;
+}
+
+async function begin(options: ServeValues, say: (line: string) => void): Promise<Running> {
+  if (options.backend === "webgpu") await ensureAdapter((line) => console.error(line));
+  return await compose(options, say);
+}
+
+async function runEval(options: FlagValues<typeof EVAL_FLAGS>): Promise<number> {
+  if (options.url !== null) {
+    await evaluate(options.url, options);
+    return 0;
+  }
+  const running = await begin({ ...options, host: "127.0.0.1", port: 0 }, (line) => console.error(line));
+  try {
+    await evaluate(running.url, options);
+  } finally {
+    await running.stop(0);
+  }
+  return 0;
+}
+
+/** Reads the flags and runs the command, or prints the help. */
+async function withFlags<Table extends FlagTable>(
+  table: Table,
+  args: readonly string[],
+  run: (values: FlagValues<Table>) => Promise<number>,
+): Promise<number> {
+  const { values, help } = parseFlags(table, args, (name) => Deno.env.get(name));
+  if (!help) return await run(values);
+  console.log(helpText());
+  return 0;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const named = args.length > 0 && !args[0].startsWith("-");
+  const [command, rest] = named ? [args[0], args.slice(1)] : ["start", args];
+  switch (command) {
+    case "start":
+      return await withFlags(SERVE_FLAGS, rest, start);
+    case "doctor":
+      return await withFlags({}, rest, doctor);
+    case "eval":
+      return await withFlags(EVAL_FLAGS, rest, runEval);
+    case "help":
+      return await withFlags({}, ["--help"], () => Promise.resolve(0));
+    default:
+      throw new UsageError(`unknown command "${command}": start, doctor, eval or help`);
+  }
+}
+
+prepareEnvironment();
+try {
+  // Workers may still be alive here; nothing that they hold matters any more.
+  Deno.exit(await main(Deno.args));
+} catch (error) {
+  if (!(error instanceof StartError || error instanceof UsageError)) throw error;
+  console.error(`error: ${error.message}`);
+  Deno.exit(error instanceof UsageError ? 2 : 1);
+}

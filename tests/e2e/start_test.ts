@@ -1,0 +1,125 @@
+/** The program as a whole: exit codes, start lines, signals. Runs it as another process. */
+import assert from "node:assert/strict";
+import { startProcess } from "../support/process.ts";
+import { gpuTest } from "../support/gpu_test.ts";
+import { pictureQuestion } from "../support/question.ts";
+
+const PROJECT = new URL("../../", import.meta.url);
+
+/** Runs main.ts to its end. */
+async function run(args: readonly string[], env: Record<string, string> = {}) {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-prompt", "main.ts", ...args],
+    cwd: PROJECT,
+    env,
+    stdin: "null",
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, out: text(stdout), errors: text(stderr) };
+}
+
+Deno.test("main --help lists the flags and ends with 0", async () => {
+  for (const args of [["--help"], ["help"], ["eval", "-h"]]) {
+    const { code, out } = await run(args);
+    assert.equal(code, 0);
+    assert.match(out, /--kv-compress METHOD/);
+  }
+});
+
+Deno.test("main answers an unknown flag, a bad value and an unknown command with one line and 2", async () => {
+  const cases: [string[], Record<string, string>, RegExp][] = [
+    [["start", "--prot", "1"], {}, /^error: unknown flag --prot/],
+    [["start", "--kv-memory", "lots"], {}, /^error: --kv-memory: expected bytes/],
+    [
+      ["start"],
+      { FASTCACHE_DECODE_WINDOW: "1" },
+      /^error: FASTCACHE_DECODE_WINDOW: expected ITEMS:TOKENS:WAIT_MS/,
+    ],
+    [["serve"], {}, /^error: unknown command "serve"/],
+  ];
+  for (const [args, env, expected] of cases) {
+    const { code, out, errors } = await run(args, env);
+    assert.equal(code, 2, errors);
+    assert.equal(out, "");
+    assert.match(errors, expected);
+    assert.equal(errors.trimEnd().split("\n").length, 1, errors);
+  }
+});
+
+Deno.test({
+  name: "main without an adapter and without the means to install one says what is missing and ends with 1",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    // No Vulkan driver is found there, and no program is found on an empty PATH.
+    const { code, out, errors } = await run(["start"], {
+      VK_DRIVER_FILES: "/nonexistent",
+      VK_ICD_FILENAMES: "/nonexistent",
+      PATH: "",
+    });
+    assert.equal(code, 1, errors);
+    assert.equal(out, "");
+    assert.match(errors, /no WebGPU adapter/);
+    assert.match(errors, /error: /);
+  },
+});
+
+gpuTest("main names the file that a model directory lacks and ends with 1", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const { code, errors } = await run(["start", "--port", "0", "--model", folder]);
+    assert.equal(code, 1, errors);
+    assert.match(errors, /^error: .*config\.json/m);
+  } finally {
+    await Deno.remove(folder);
+  }
+});
+
+gpuTest("main says that the port is in use and ends with 1", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { code, errors } = await run(["start", "--port", String(listener.addr.port)]);
+  assert.equal(code, 1, errors);
+  assert.match(errors, new RegExp(`^error: .*:${listener.addr.port}.* in use`, "m"));
+});
+
+gpuTest(
+  "main start says what it chose, listens, finishes a running stream after SIGTERM and ends with 0",
+  async () => {
+    const server = await startProcess([]);
+    assert.equal(server.banner.filter((line) => line.startsWith("listening on ")).length, 1);
+    assert.match(server.banner.at(-1)!, /^listening on http:\/\/127\.0\.0\.1:\d+$/);
+    for (const word of ["adapter", "KV pool", "longest context", "max_tokens", "windows"]) {
+      assert(server.banner.some((line) => line.includes(word)), `${word} in ${server.banner.join("\n")}`);
+    }
+    assert.equal((await fetch(`${server.url}/ready`).then(drop)).status, 200);
+
+    const tokens = 200;
+    const response = await fetch(`${server.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({
+        ...pictureQuestion(0),
+        ignore_eos: true,
+        max_completion_tokens: tokens,
+        stream: true,
+      }),
+    });
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = (await reader.read()).value ?? "";
+    server.signal("SIGTERM");
+    for (let ready = 200; ready === 200;) ready = (await fetch(`${server.url}/ready`).then(drop)).status;
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      text += value;
+    }
+    assert.match(text, /data: \[DONE\]\n\n$/);
+    assert.match(text, /"finish_reason":"length"/);
+    assert.equal((await server.status).code, 0);
+    await server.stop();
+  },
+);
+
+async function drop(response: Response): Promise<Response> {
+  await response.body?.cancel();
+  return response;
+}
