@@ -8,6 +8,7 @@ export const WORKER_MODULES = [
   "lib/cli/adapter_worker.ts",
   "lib/engine/worker.ts",
   "lib/image/worker.ts",
+  "lib/wasm/helper.ts",
 ] as const;
 
 /** The default model and the questions that `eval` asks it. A folder stands for everything in it. */

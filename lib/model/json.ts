@@ -101,7 +101,9 @@ export function parseJson(file: string, text: string): JsonObject {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new StartError(`${file} is not valid JSON: ${error instanceof Error ? error.message : error}`);
+    // The engine's message may quote lines of the file.
+    const reason = String(error instanceof Error ? error.message : error).replace(/\s+/g, " ");
+    throw new StartError(`${file} is not valid JSON: ${reason}`);
   }
   if (!isRecord(value)) throw new StartError(`${file} must hold a JSON object`);
   return new JsonObject(file, value);

@@ -139,10 +139,10 @@ function placeholderOf(tokenizer: Tokenizer, id: number, file: string): string {
   if (text === undefined) {
     throw new StartError(`${file}: no token has the id ${id}, which config.json gives for a picture`);
   }
-  const ids = tokenizer.encode(`a${text}${text}a`, false);
-  if (ids.filter((found) => found === id).length !== 2) {
+  const ids = tokenizer.encode(text + text, false);
+  if (!tokenizer.isAdded(id) || ids.length !== 2 || ids.some((found) => found !== id)) {
     throw new StartError(
-      `${file}: "${text}" does not become the token ${id}, which config.json gives for a picture`,
+      `${file}: "${text}" does not always become the token ${id}, which config.json gives for a picture`,
     );
   }
   return text;

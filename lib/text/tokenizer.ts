@@ -15,6 +15,7 @@ export class Tokenizer implements TokenTexts {
   readonly charactersPerTokenMax: number;
   readonly #inner: HuggingFaceTokenizer;
   readonly #tokens: ReadonlyMap<number, string>;
+  readonly #addedIds: ReadonlySet<number>;
   readonly #specialIds: ReadonlySet<number>;
 
   /** `json` is tokenizer.json. Throws StartError when it is broken or of a kind that is not supported. */
@@ -38,6 +39,7 @@ export class Tokenizer implements TokenTexts {
     let largest = -1;
     for (const id of tokens.keys()) largest = Math.max(largest, id);
     this.size = largest + 1;
+    this.#addedIds = new Set(added.map((token) => token.id));
     this.#specialIds = new Set(added.filter((token) => token.special).map((token) => token.id));
     this.charactersPerTokenMax = charactersPerTokenMax(json, added, tokens.values());
   }
@@ -49,6 +51,11 @@ export class Tokenizer implements TokenTexts {
 
   token(id: number): string | undefined {
     return this.#tokens.get(id);
+  }
+
+  /** Added tokens are cut out of a text before anything else is done with it. */
+  isAdded(id: number): boolean {
+    return this.#addedIds.has(id);
   }
 
   isSpecial(id: number): boolean {

@@ -60,14 +60,14 @@ interface Frame {
 }
 
 /**
- * attend(q, bytes between its rows, out, bytes between its rows, page table, head's address in page 0, page bytes,
+ * {rows}x0(q, bytes between its rows, out, bytes between its rows, page table, head's address in page 0, page bytes,
  * slots that row 0 sees, slots that each further row sees more, scratch, scale). Queries of f16 caches are scaled by 2^112.
  */
 export function buildAttend(page: PageShape): ModuleBuilder {
   const module = new ModuleBuilder();
   const types: ValueType[] = [...Array.from({ length: 10 }, () => I32), F32];
   for (const rows of range(ATTEND_ROWS).map((r) => r + 1)) {
-    module.add(`attend${rows}`, types, (f, ...parameters) => {
+    module.add(`${rows}x0`, types, (f, ...parameters) => {
       const [q, qStride, out, outStride, table, head, pageBytes, length, increment, scratch, scale] =
         parameters;
       const frame: Frame = {

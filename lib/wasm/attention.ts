@@ -1,6 +1,6 @@
 /** paged_attention and segment_attention: which rows are attended together, and which thread does them. */
 import { ATTEND_ROWS, buildAttend } from "./attend.ts";
-import type { Kernels, Machine } from "./machine.ts";
+import type { Kernel, Machine } from "./machine.ts";
 import { readMap } from "./map.ts";
 import { headBytes, pageKey, PAGES_WORDS, type PageShape, readPages } from "./page.ts";
 
@@ -16,13 +16,16 @@ export const SegmentWord = {
   count: 7,
 } as const;
 
-function attendKernels(machine: Machine, page: PageShape): Kernels {
-  return machine.kernels(`attend ${pageKey(page)}`, () => buildAttend(page));
+/** table[rows][0]. */
+type Attend = readonly (readonly Kernel[])[];
+
+function attendKernels(machine: Machine, page: PageShape): Attend {
+  return machine.table(machine.kernels(`attend ${pageKey(page)}`, () => buildAttend(page)));
 }
 
 /** Calls `attend` for `count` rows, 6 at a time; each row has its own number of visible slots, `increment` apart. */
 function attendRows(
-  attend: Kernels,
+  attend: Attend,
   count: number,
   q: number,
   qStride: number,
@@ -38,7 +41,7 @@ function attendRows(
 ): void {
   for (let row = 0; row < count; row += ATTEND_ROWS) {
     const rows = Math.min(ATTEND_ROWS, count - row);
-    attend[`attend${rows}`](
+    attend[rows][0](
       q + row * qStride,
       qStride,
       out + row * outStride,

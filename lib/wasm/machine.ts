@@ -15,7 +15,8 @@ export class Machine {
   readonly u16: Uint16Array;
   readonly u32: Uint32Array;
   readonly f32: Float32Array;
-  readonly #kernels = new Map<string, Kernels>();
+  readonly #kernels = new Map<string, Kernels[]>();
+  readonly #tables = new WeakMap<Kernels, Kernel[][]>();
   readonly #modules = new Map<string, WebAssembly.Module>();
 
   /** `scratch` is this thread's own part of memory 0. */
@@ -38,9 +39,8 @@ export class Machine {
    * modules. `weightMemory` is the index of the weight memory that the module's memory 1 is.
    */
   kernels(key: string, build: () => ModuleBuilder, weightMemory = 0): Kernels {
-    const instanceKey = `${key} ${weightMemory}`;
-    const known = this.#kernels.get(instanceKey);
-    if (known !== undefined) return known;
+    const known = this.#kernels.get(key);
+    if (known?.[weightMemory] !== undefined) return known[weightMemory];
     let module = this.#modules.get(key);
     if (module === undefined) {
       module = new WebAssembly.Module(build().bytes());
@@ -48,8 +48,23 @@ export class Machine {
     }
     const env = { memory: this.memories.memory, weights: this.memories.weights[weightMemory] };
     const kernels = new WebAssembly.Instance(module, { env }).exports as unknown as Kernels;
-    this.#kernels.set(instanceKey, kernels);
+    if (known === undefined) this.#kernels.set(key, Array.from({ length: this.memories.weights.length }));
+    this.#kernels.get(key)![weightMemory] = kernels;
     return kernels;
+  }
+
+  /** Functions named `{rows}x{panels}` as table[rows][panels]: no name is put together in a loop over tiles. */
+  table(kernels: Kernels): readonly (readonly Kernel[])[] {
+    let table = this.#tables.get(kernels);
+    if (table === undefined) {
+      table = [];
+      for (const [name, kernel] of Object.entries(kernels)) {
+        const match = /^(\d+)x(\d+)$/.exec(name);
+        if (match !== null) (table[Number(match[1])] ??= [])[Number(match[2])] = kernel;
+      }
+      this.#tables.set(kernels, table);
+    }
+    return table;
   }
 
   /** This thread's part [from, to) of `count` things. Whole things only: a result never depends on the thread count. */

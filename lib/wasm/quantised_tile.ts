@@ -185,10 +185,10 @@ export function addQuantiseRow(module: ModuleBuilder): void {
   });
 }
 
-/** dot{rows}x{panels}(quantised rows, bytes between them, panel, bytes between panels, c, bytes between rows of c, groups). */
+/** {rows}x{panels}(quantised rows, bytes between them, panel, bytes between panels, c, bytes between rows of c, groups). */
 export function addDot(module: ModuleBuilder, format: QuantisedFormat, rows: number, panels: number): void {
   const types: ValueType[] = [I32, I32, I32, I32, I32, I32, I32];
-  module.add(`dot${rows}x${panels}`, types, (f, a, aStride, b, bStride, c, cStride, groupCount) => {
+  module.add(`${rows}x${panels}`, types, (f, a, aStride, b, bStride, c, cStride, groupCount) => {
     const vectors = 2 * panels;
     const row = f.pointers(rows), panel = f.pointers(panels), to = f.i32(), wide = f.v128(), value = f.v128();
     const totals = range(rows).map(() => f.vectors(vectors)),

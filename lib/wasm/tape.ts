@@ -6,7 +6,8 @@ import { PagedWord, runPagedAttention, runSegmentAttention, SegmentWord } from "
 import { runKvGather, runKvMean, runKvNorm, runKvTop } from "./compression.ts";
 import { runGated } from "./gated.ts";
 import type { Machine } from "./machine.ts";
-import { runMatmul, runQuantiseRows } from "./matmul.ts";
+import { runMatmul } from "./matmul.ts";
+import { runQuantiseRows } from "./quantise_rows.ts";
 import { NormWord, runNorm } from "./norm.ts";
 import { runRopeWriteKv } from "./rope.ts";
 import { floatOf } from "./bits.ts";

@@ -47,11 +47,12 @@ Deno.test("main answers an unknown flag, a bad value and an unknown command with
 });
 
 Deno.test({
-  name: "main without an adapter and without the means to install one says what is missing and ends with 1",
+  name:
+    "main --backend webgpu without an adapter and without the means to install one says what is missing and ends with 1",
   ignore: Deno.build.os !== "linux",
   fn: async () => {
     // No Vulkan driver is found there, and no program is found on an empty PATH.
-    const { code, out, errors } = await run(["start"], {
+    const { code, out, errors } = await run(["start", "--backend", "webgpu"], {
       VK_DRIVER_FILES: "/nonexistent",
       VK_ICD_FILENAMES: "/nonexistent",
       PATH: "",

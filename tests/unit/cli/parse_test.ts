@@ -49,6 +49,9 @@ Deno.test("parseFlags prefers a flag to its environment twin, and an empty twin 
 Deno.test("parseFlags reads an environment twin for every flag", () => {
   const samples: Record<keyof typeof SERVE_FLAGS, string> = {
     model: "x",
+    backend: "wasm",
+    threads: "3",
+    dtype: "int8",
     host: "::1",
     port: "1",
     servedModelName: "n",
