@@ -117,9 +117,19 @@ function inspectPictures(
 }
 
 function tokensOf(prompt: Prompt, pictures: number, { text, model }: AdmissionParts): readonly number[] {
-  const ids = encodePrompt(prompt, pictures, text, model);
+  const ids = naming(prompt.param, () => encodePrompt(prompt, pictures, text, model));
   if (ids.length === 0) throw new RequestError("invalid_value", "The prompt has no tokens.", prompt.param);
   return ids;
+}
+
+/** Runs `act`; a RequestError that names no field gets this one. */
+function naming<T>(param: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    if (!(error instanceof RequestError) || error.param !== null) throw error;
+    throw new RequestError(error.code, error.message, param, error.retryAfterSeconds);
+  }
 }
 
 function encodePrompt(
@@ -133,11 +143,16 @@ function encodePrompt(
       return prompt.tokens;
     case "text":
       requirePlaceholders(text.countImages(prompt.text), 0, prompt);
-      return text.encode(prompt.text, "plain", []);
+      return text.encode(prompt.text, "plain", [], model.maxModelLen);
     case "chat": {
       const rendered = text.render(prompt.messages.map(templateMessage));
       requirePlaceholders(text.countImages(rendered), pictures, prompt);
-      return text.encode(rendered, "chat", new Array<number>(pictures).fill(model.imageTokens));
+      return text.encode(
+        rendered,
+        "chat",
+        new Array<number>(pictures).fill(model.imageTokens),
+        model.maxModelLen,
+      );
     }
   }
 }

@@ -22,12 +22,12 @@ export async function doctor(): Promise<number> {
   return 0;
 }
 
-/** What to do about a missing adapter. */
+/** What a missing adapter means and what to do about it. */
 function advice(): string {
   const plan = driverPlan(thisSystem());
   if (plan.kind === "advise") return plan.advice;
   const commands = plan.commands.map((command) => command.join(" ")).join(" && ");
-  return `\`start\` will install the software driver by itself: ${commands}`;
+  return `\`start\` computes with WebAssembly here; \`start --backend webgpu\` installs the software driver: ${commands}`;
 }
 
 function report({ adapterFacts: facts, capabilities, selfTest }: GpuBackend): string {

@@ -15,9 +15,7 @@ export interface Flag<T> {
   readonly read: (texts: readonly string[]) => T;
 }
 
-// deno-lint-ignore no-explicit-any
-type AnyFlag = Flag<any>;
-export type FlagTable = Readonly<Record<string, AnyFlag>>;
+export type FlagTable = Readonly<Record<string, Flag<unknown>>>;
 export type FlagValues<Table extends FlagTable> = {
   readonly [Name in keyof Table]: Table[Name] extends Flag<infer Value> ? Value : never;
 };
@@ -119,7 +117,7 @@ function tokenize(args: readonly string[], names: readonly string[]) {
   }).tokens;
 }
 
-function read(flag: AnyFlag, texts: readonly string[], source: string): unknown {
+function read(flag: Flag<unknown>, texts: readonly string[], source: string): unknown {
   try {
     return flag.read(texts);
   } catch (error) {

@@ -6,7 +6,7 @@ import { serve } from "../api/serve.ts";
 import { Service } from "../api/service.ts";
 import { AssertionError } from "../core/assert.ts";
 import { systemClock, unixSeconds } from "../core/clock.ts";
-import { log } from "../core/log.ts";
+import { type Fields, log } from "../core/log.ts";
 import { systemRandom } from "../core/random.ts";
 import { startEngine } from "../engine/client.ts";
 import type { ImagePreparer } from "../image/image.ts";
@@ -38,9 +38,14 @@ export interface Running {
 
 /**
  * Listens, loads the model, and takes requests from then on; until it does, requests are answered 503. `say` gets a
- * line for each thing that was chosen by itself. Throws StartError, or UsageError for a flag that this model refuses.
+ * line for each thing that was chosen by itself, `accessLog` the fields of each request. Throws StartError, or
+ * UsageError for a flag that this model refuses.
  */
-export async function compose(options: ServeValues, say: (line: string) => void): Promise<Running> {
+export async function compose(
+  options: ServeValues,
+  say: (line: string) => void,
+  accessLog: (fields: Fields) => void = (fields) => log.note("request", fields),
+): Promise<Running> {
   const service = new Service();
   const app = createApp({
     service,
@@ -51,7 +56,7 @@ export async function compose(options: ServeValues, say: (line: string) => void)
     },
     clock: systemClock,
     random: systemRandom,
-    accessLog: (fields) => log.note("request", fields),
+    accessLog,
   });
   const http = serve(
     (request) => app.fetch(request),

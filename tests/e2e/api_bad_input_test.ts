@@ -1,8 +1,7 @@
 /** Bad requests against the real server: each is refused quickly and by name, and the next good one works. */
 import assert from "node:assert/strict";
-import { gpuTest } from "../support/gpu_test.ts";
+import { testServer } from "../support/server_test.ts";
 import { pictureQuestion } from "../support/question.ts";
-import { startServer } from "../support/server.ts";
 import { pngClaiming } from "../unit/image/samples.ts";
 
 const CHAT = "/v1/chat/completions";
@@ -166,10 +165,10 @@ async function succeed(base: string, body: unknown): Promise<void> {
   assert.ok(answer.usage.completion_tokens >= 1);
 }
 
-gpuTest(
+testServer(
   "bad input: each row is refused by name within a second, and the next good request works",
-  async () => {
-    const server = await startServer();
+  async (start) => {
+    const server = await start();
     try {
       const good = { ...pictureQuestion(0), max_tokens: 1 };
       await succeed(server.url, good);
@@ -186,9 +185,9 @@ gpuTest(
   },
 );
 
-gpuTest("bad input: a picture for a text-only model is refused by name", async () => {
+testServer("bad input: a picture for a text-only model is refused by name", async (start) => {
   const model = new URL("../fixtures/llama-text-tiny/", import.meta.url).pathname;
-  const server = await startServer({ model });
+  const server = await start({ model });
   try {
     await refuse(server.url, "a picture", [CHAT, file(goodPicture()), "unsupported_value", URL_PARAM]);
     await succeed(server.url, { messages: user("Hello"), max_tokens: 1 });

@@ -2,16 +2,15 @@
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import { sleep, systemClock } from "../../lib/core/clock.ts";
-import { gpuTest } from "../support/gpu_test.ts";
+import { type Start, testServer } from "../support/server_test.ts";
 import { pictureQuestion } from "../support/question.ts";
-import { startServer } from "../support/server.ts";
-
-type Server = Awaited<ReturnType<typeof startServer>>;
+import type { TestServer } from "../support/server.ts";
 
 async function withClient(
-  run: (client: OpenAI, model: string, server: Server) => Promise<void>,
+  start: Start,
+  run: (client: OpenAI, model: string, server: TestServer) => Promise<void>,
 ): Promise<void> {
-  const server = await startServer();
+  const server = await start();
   try {
     const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "unused", maxRetries: 0 });
     await run(client, (await client.models.list()).data[0].id, server);
@@ -20,8 +19,8 @@ async function withClient(
   }
 }
 
-gpuTest("client: whole and streamed answers are the same, token by token", async () => {
-  await withClient(async (client, model) => {
+testServer("client: whole and streamed answers are the same, token by token", async (start) => {
+  await withClient(start, async (client, model) => {
     const body = { ...pictureQuestion(3), model, logprobs: true, top_logprobs: 3 };
     const whole = await client.chat.completions.create(body);
     const stream = await client.chat.completions.create({
@@ -51,8 +50,8 @@ gpuTest("client: whole and streamed answers are the same, token by token", async
   });
 });
 
-gpuTest("client: its error classes and request id are what the statuses promise", async () => {
-  await withClient(async (client, model) => {
+testServer("client: its error classes and request id are what the statuses promise", async (start) => {
+  await withClient(start, async (client, model) => {
     const messages = [{ role: "user" as const, content: "Hello" }];
     await assert.rejects(
       client.chat.completions.create({ model, messages, temperature: 5 }),
@@ -71,8 +70,8 @@ gpuTest("client: its error classes and request id are what the statuses promise"
   });
 });
 
-gpuTest("client: one that leaves inside a stream gives its pages back", async () => {
-  await withClient(async (client, model, server) => {
+testServer("client: one that leaves inside a stream gives its pages back", async (start) => {
+  await withClient(start, async (client, model, server) => {
     const stream = await client.chat.completions.create({
       ...pictureQuestion(0),
       model,
@@ -91,8 +90,8 @@ gpuTest("client: one that leaves inside a stream gives its pages back", async ()
   });
 });
 
-gpuTest("client: compression reports what it kept", async () => {
-  await withClient(async (client, model) => {
+testServer("client: compression reports what it kept", async (start) => {
+  await withClient(start, async (client, model) => {
     const answer = await client.chat.completions.create({
       ...pictureQuestion(0),
       model,

@@ -1,9 +1,8 @@
 /** The server under load, through the official client. */
 import assert from "node:assert/strict";
 import OpenAI from "openai";
-import { gpuTest } from "../support/gpu_test.ts";
+import { testServer } from "../support/server_test.ts";
 import { pictureQuestion } from "../support/question.ts";
-import { startServer } from "../support/server.ts";
 
 /** Streams one question and returns its text, its chunks with choices, and how it ended. */
 async function stream(client: OpenAI, model: string, index: number) {
@@ -25,10 +24,10 @@ async function stream(client: OpenAI, model: string, index: number) {
   return { text, finish, pieces, usage };
 }
 
-gpuTest(
+testServer(
   "the server answers 32 concurrent picture streams, each as it answers it alone, and gives every page back",
-  async () => {
-    const server = await startServer();
+  async (start) => {
+    const server = await start();
     try {
       const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "unused", maxRetries: 0 });
       const model = (await client.models.list()).data[0].id;
@@ -62,41 +61,45 @@ gpuTest(
   },
 );
 
-gpuTest("a question has the same answer alone and among 16 others, whatever the windows", async () => {
-  const texts: string[][] = [];
-  for (
-    const windows of [
-      {},
-      {
-        prefillWindow: { items: 2, tokens: 100, waitMs: 0 },
-        decodeWindow: { items: 3, tokens: 3, waitMs: 0 },
-      },
-      {
-        encodeWindow: { items: 1, tokens: 64, waitMs: 0 },
-        prefillWindow: { items: 32, tokens: 4096, waitMs: 50 },
-      },
-    ]
-  ) {
-    const server = await startServer(windows);
-    try {
-      const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "unused", maxRetries: 0 });
-      const ask = async (index: number) => (await stream(client, "", index)).text;
-      const alone = await ask(40);
-      const crowd = await Promise.all(
-        Array.from({ length: 17 }, (_, index) => ask(index === 8 ? 40 : index)),
-      );
-      assert.equal(crowd[8], alone);
-      texts.push(crowd);
-    } finally {
-      await server.close();
+testServer(
+  "a question has the same answer alone and among 16 others, whatever the windows",
+  async (start) => {
+    const texts: string[][] = [];
+    for (
+      const windows of [
+        {},
+        {
+          prefillWindow: { items: 2, tokens: 100, waitMs: 0 },
+          decodeWindow: { items: 3, tokens: 3, waitMs: 0 },
+        },
+        {
+          encodeWindow: { items: 1, tokens: 64, waitMs: 0 },
+          prefillWindow: { items: 32, tokens: 4096, waitMs: 50 },
+        },
+      ]
+    ) {
+      const server = await start(windows);
+      try {
+        const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "unused", maxRetries: 0 });
+        const model = (await client.models.list()).data[0].id;
+        const ask = async (index: number) => (await stream(client, model, index)).text;
+        const alone = await ask(40);
+        const crowd = await Promise.all(
+          Array.from({ length: 17 }, (_, index) => ask(index === 8 ? 40 : index)),
+        );
+        assert.equal(crowd[8], alone);
+        texts.push(crowd);
+      } finally {
+        await server.close();
+      }
     }
-  }
-  assert.deepEqual(texts[1], texts[0]);
-  assert.deepEqual(texts[2], texts[0]);
-});
+    assert.deepEqual(texts[1], texts[0]);
+    assert.deepEqual(texts[2], texts[0]);
+  },
+);
 
-gpuTest("a client that goes away cancels its request and its pages come back", async () => {
-  const server = await startServer();
+testServer("a client that goes away cancels its request and its pages come back", async (start) => {
+  const server = await start();
   try {
     const gone = new AbortController();
     const response = await fetch(`${server.url}/v1/chat/completions`, {

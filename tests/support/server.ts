@@ -14,6 +14,6 @@ export interface TestServer {
 /** Starts a server as `start` does, with these flags' values in place of the defaults. The environment does not count. */
 export async function startServer(values: Partial<ServeValues> = {}): Promise<TestServer> {
   const defaults = parseFlags(SERVE_FLAGS, [], () => undefined).values;
-  const running = await compose({ ...defaults, port: 0, ...values }, () => {});
+  const running = await compose({ ...defaults, port: 0, ...values }, () => {}, () => {});
   return { url: running.url, scheduler: running.scheduler, close: () => running.stop(0) };
 }
