@@ -1,27 +1,33 @@
 /** The program: commands, exit codes, signals. */
+import project from "./deno.json" with { type: "json" };
 import { ensureAdapter, prepareEnvironment } from "./lib/cli/adapter.ts";
 import { doctor } from "./lib/cli/doctor.ts";
-import { evaluate } from "./lib/cli/eval.ts";
+import { evaluate, prepareEvaluation } from "./lib/cli/eval.ts";
 import { EVAL_FLAGS, helpText, SERVE_FLAGS, type ServeValues } from "./lib/cli/flags.ts";
 import { type FlagTable, type FlagValues, parseFlags } from "./lib/cli/parse.ts";
+import { onStopSignal, StopSignals } from "./lib/cli/signals.ts";
 import { compose, type Running } from "./lib/cli/start.ts";
+import { systemClock } from "./lib/core/clock.ts";
 import { StartError, UsageError } from "./lib/core/errors.ts";
 
-/** Starts a server and keeps it until a signal. The second SIGINT ends it at once. */
+/** Starts a server and keeps it until a signal; see `StopSignals`. */
 async function start(options: ServeValues): Promise<number> {
   const running = await begin(options, (line) => console.log(line));
   const { promise: stopped, resolve } = Promise.withResolvers<void>();
-  let signals = 0;
-  const stop = (signal: Deno.Signal) => {
-    if (signals++ === 0) resolve();
-    else if (signal !== "SIGTERM") Deno.exit(130);
-  };
-  // Windows knows no SIGTERM.
-  const names: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT", "SIGBREAK"] : ["SIGINT", "SIGTERM"];
-  for (const name of names) Deno.addSignalListener(name, () => stop(name));
+  const signals = new StopSignals(systemClock);
+  onStopSignal((signal) => {
+    const action = signals.decide(signal);
+    if (action === "drain") resolve();
+    else if (action === "end") Deno.exit(130);
+  });
   console.log(`listening on ${running.url}`);
   await stopped;
-  console.error(`stopping: running requests have ${options.shutdownTimeout / 1000} s to end`);
+  const { sequences } = running.scheduler.snapshot();
+  console.error(
+    sequences === 0
+      ? "stopping"
+      : `stopping: running requests have ${options.shutdownTimeout / 1000} s to end`,
+  );
   await running.stop(options.shutdownTimeout);
   return 0;
 }
@@ -32,28 +38,29 @@ async function begin(options: ServeValues, say: (line: string) => void): Promise
 }
 
 async function runEval(options: FlagValues<typeof EVAL_FLAGS>): Promise<number> {
+  const prepared = await prepareEvaluation(options);
   if (options.url !== null) {
-    await evaluate(options.url, options);
+    await evaluate(options.url, prepared, options);
     return 0;
   }
   const running = await begin({ ...options, host: "127.0.0.1", port: 0 }, (line) => console.error(line));
   try {
-    await evaluate(running.url, options);
+    await evaluate(running.url, prepared, options);
   } finally {
     await running.stop(0);
   }
   return 0;
 }
 
-/** Reads the flags and runs the command, or prints the help. */
+/** Reads the flags and runs the command, or prints the help or the version. */
 async function withFlags<Table extends FlagTable>(
   table: Table,
   args: readonly string[],
   run: (values: FlagValues<Table>) => Promise<number>,
 ): Promise<number> {
-  const { values, help } = parseFlags(table, args, (name) => Deno.env.get(name));
-  if (!help) return await run(values);
-  console.log(helpText());
+  const { values, asked } = parseFlags(table, args, (name) => Deno.env.get(name));
+  if (asked === null) return await run(values);
+  console.log(asked === "help" ? helpText() : `${project.name} ${project.version}`);
   return 0;
 }
 

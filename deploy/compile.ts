@@ -34,4 +34,14 @@ if (code === 0) {
       : `cannot compile: DENORT_BIN names no usable runtime stub (denort ${version} is needed)`,
   );
 }
+if (code !== 0) removeEmpty("dist");
 Deno.exit(code === 0 ? 0 : 1);
+
+/** Removes a folder of the project that holds nothing; the compiler makes its output's folder before it needs it. */
+function removeEmpty(name: string): void {
+  try {
+    Deno.removeSync(new URL(`../${name}`, import.meta.url));
+  } catch {
+    // It holds something, or is not there.
+  }
+}

@@ -172,7 +172,7 @@ function requirePlaceholders(found: number, pictures: number, prompt: Prompt): v
   if (found === pictures) return;
   throw new RequestError(
     "invalid_value",
-    `The prompt has ${found} placeholders for ${pictures} pictures. Text must not contain the placeholder itself.`,
+    `Placeholders of pictures in the prompt: ${found}, pictures: ${pictures}. Text must not contain the placeholder itself.`,
     prompt.param,
   );
 }
@@ -243,7 +243,9 @@ function maxTokensOf(
   if (poolMax < 1) {
     throw new RequestError(
       "context_length_exceeded",
-      `The prompt has ${promptTokens} tokens, more than this server's memory can hold at one time.`,
+      `The prompt has ${promptTokens} tokens${
+        kept === null ? "" : ` and its compressed copy ${kept}`
+      }, more than this server's memory can hold at one time.`,
       request.prompt.param,
     );
   }

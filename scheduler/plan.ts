@@ -3,8 +3,8 @@
  * race for the device, because only this decides.
  *
  * Each stage's window says when its batch is released. Of the released ones compress goes first (it gives pages back),
- * then encode, then prefill, and decode when nothing else does; but after any step of the others decode gets a turn, so
- * that running streams wait for one foreign step at most.
+ * then prefill, then encode (what came first gets its first token first), and decode when nothing else does; but after
+ * any step of the others decode gets a turn, so that running streams wait for one foreign step at most.
  */
 import {
   BATCHING_STAGES,
@@ -52,8 +52,8 @@ export type Plan =
   /** Nothing can run until something arrives. */
   | { readonly kind: "idle" };
 
-const PRIORITY: readonly BatchingStage[] = ["compress", "encode", "prefill", "decode"];
-const DECODE_TURN: readonly BatchingStage[] = ["decode", "compress", "encode", "prefill"];
+const PRIORITY: readonly BatchingStage[] = ["compress", "prefill", "encode", "decode"];
+const DECODE_TURN: readonly BatchingStage[] = ["decode", "compress", "prefill", "encode"];
 
 /** A batch that could run, and from when on. */
 interface Candidate {

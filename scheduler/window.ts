@@ -14,11 +14,15 @@ export const BATCHING_STAGES = ["encode", "prefill", "compress", "decode"] as co
 export type BatchingStage = typeof BATCHING_STAGES[number];
 export type Windows = Readonly<Record<BatchingStage, WindowLimits>>;
 
-/** Windows that a server starts with: the paper's 1:3:9 order of batch sizes, bounded by what one step can use. */
-export function defaultWindows(maxNumSeqs: number, stepTokensMax: number): Windows {
+/**
+ * Windows that a server starts with: the paper's 1:3:9 order of batch sizes, bounded by what one step can use. A processor
+ * gains nothing from batches beyond some hundred rows, so its steps are kept short: first tokens leave earlier.
+ */
+export function defaultWindows(maxNumSeqs: number, stepTokensMax: number, software: boolean): Windows {
+  const prefillTokens = software ? 512 : 2048;
   return {
-    encode: { items: 8, tokens: stepTokensMax, waitMs: 2 },
-    prefill: { items: 16, tokens: Math.min(2048, stepTokensMax), waitMs: 5 },
+    encode: { items: software ? 4 : 8, tokens: stepTokensMax, waitMs: 2 },
+    prefill: { items: 16, tokens: Math.min(prefillTokens, stepTokensMax), waitMs: software ? 0 : 5 },
     compress: { items: 32, tokens: 65_536, waitMs: 2 },
     decode: { items: maxNumSeqs, tokens: maxNumSeqs, waitMs: 0 },
   };

@@ -1,4 +1,4 @@
-/** One line per request; for a stream it is written when the stream has ended, and says how. */
+/** One record per request; for an answer that is written as it comes, when it has ended, and says how. */
 import type { MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
 import type { Clock } from "../core/clock.ts";
@@ -14,7 +14,7 @@ export class AccessRecord {
   completionTokens: number | undefined;
   /** A finish reason, an error code, or `disconnected`. */
   end: string | undefined;
-  /** A stream goes on after its handler has returned; whoever holds the record calls {@link write}. */
+  /** An answer may go on after its handler has returned; whoever holds the record calls {@link write}. */
   held = false;
   readonly #startedMs: number;
 
@@ -57,7 +57,7 @@ function requestId(offered: string | undefined, random: Random): string {
   return offered !== undefined && /^[\x21-\x7e]{1,128}$/.test(offered) ? offered : randomId(random, "req-");
 }
 
-/** Gives every request its id, returns it in `x-request-id`, and writes the line. */
+/** Gives every request its id, returns it in `x-request-id`, and passes its record to `sink`. */
 export function accessLog(
   clock: Clock,
   random: Random,
@@ -70,7 +70,8 @@ export function accessLog(
     await next();
     c.header("x-request-id", id);
     record.status = c.res.status;
-    record.route = routePath(c, -1);
+    // Without the pattern of a parameter: `:id{.+}` is the router's business.
+    record.route = routePath(c, -1).replace(/\{[^/]*\}/g, "");
     if (!record.held) record.write();
   };
 }

@@ -7,7 +7,7 @@ import { chat } from "./chat.ts";
 import { completions } from "./completions.ts";
 import { allowOrigins } from "./cors.ts";
 import { asRequestError, CLIENT_GONE_STATUS, ClientGone, errorResponse } from "./errors.ts";
-import { health, ready } from "./health.ts";
+import { health, PROBE_PATHS, ready } from "./health.ts";
 import { createMetrics } from "./metrics.ts";
 import { listModels, showModel } from "./models.ts";
 import type { AppParts } from "./parts.ts";
@@ -41,7 +41,7 @@ export function createApp(parts: AppParts): Hono<AppEnv> {
 
   app.use(accessLog(clock, random, (record) => {
     metrics.countRequest(record);
-    parts.accessLog(record.fields());
+    if (!PROBE_PATHS.has(record.path)) parts.accessLog(record.fields());
   }));
   app.use(allowOrigins(options.allowedOrigins));
   app.use(requireKey(options.apiKeys));

@@ -2,9 +2,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
 import { RequestError } from "../core/errors.ts";
-
-/** Open with and without keys: probes and scrapers carry none. */
-const OPEN_PATHS: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
+import { PROBE_PATHS } from "./health.ts";
 
 function digest(text: string): Uint8Array {
   return createHash("sha256").update(text).digest();
@@ -21,7 +19,7 @@ function matches(keys: readonly Uint8Array[], offered: Uint8Array): boolean {
 export function requireKey(apiKeys: readonly string[]): MiddlewareHandler {
   const keys = apiKeys.map(digest);
   return async (c, next) => {
-    if (keys.length > 0 && !OPEN_PATHS.has(c.req.path)) {
+    if (keys.length > 0 && !PROBE_PATHS.has(c.req.path)) {
       const offered = /^bearer +(\S+) *$/i.exec(c.req.header("authorization") ?? "")?.[1];
       if (offered === undefined) {
         throw new RequestError("invalid_api_key", "An API key is required: Authorization: Bearer KEY.");

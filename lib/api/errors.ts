@@ -57,7 +57,7 @@ const TREATMENT: Readonly<Record<ErrorCode, Treatment>> = {
 const RETRY_AFTER_SECONDS = 1;
 
 /** The body of every error, as OpenAI's clients read it. */
-export interface ErrorBody {
+interface ErrorBody {
   readonly error: {
     readonly message: string;
     readonly type: string;

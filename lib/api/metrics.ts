@@ -7,7 +7,7 @@ import type { AccessRecord } from "./access_log.ts";
 import { type Labels, ReadHistogram } from "./read_histogram.ts";
 import type { Service } from "./service.ts";
 
-export interface ServerMetrics {
+interface ServerMetrics {
   /** Counts one answered request. */
   countRequest(record: AccessRecord): void;
   /** The text that Prometheus reads. */

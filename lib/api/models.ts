@@ -33,5 +33,9 @@ export function requireModel(
   param: string | null,
 ): void {
   if (name === null || name === undefined || name === model.name) return;
-  throw new RequestError("model_not_found", `The model '${name.slice(0, 200)}' does not exist.`, param);
+  throw new RequestError(
+    "model_not_found",
+    `The model '${name.slice(0, 200)}' does not exist; this server has '${model.name}'.`,
+    param,
+  );
 }

@@ -18,6 +18,6 @@ export interface AppParts {
   readonly options: ApiOptions;
   readonly clock: Clock;
   readonly random: Random;
-  /** Takes one line per request. */
+  /** Takes one line per request; probes leave none. */
   readonly accessLog: (fields: Fields) => void;
 }

@@ -14,8 +14,9 @@ export function fieldPath(path: readonly PropertyKey[]): string {
   return text;
 }
 
-/** The JSON word for what a value is. */
-export function kindOf(value: unknown): string {
+/** The JSON word for what a value is; a fraction as it is, for it is its being one that is wrong. */
+function kindOf(value: unknown): string {
+  if (typeof value === "number" && !Number.isInteger(value)) return String(value);
   if (value === null) return "null";
   return Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
@@ -29,12 +30,22 @@ function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
   return value;
 }
 
+/** An unknown key goes first: it is often the slip behind a missing one. */
+function foremost(issues: readonly Issue[]): Issue | undefined {
+  return issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0];
+}
+
+/** Whether the branch of a union fits the value itself and complains of something inside it. */
+function isInside(issue: Issue): boolean {
+  return issue.path.length > 0 || issue.code === "unrecognized_keys";
+}
+
 /** Of a union's branches the one that got furthest speaks; where none did, the union as a whole. */
 function deepest(issue: Issue): { issue: Issue; path: PropertyKey[] } {
   if (issue.code === "invalid_union") {
-    const branch = issue.errors.find((issues) => issues.length > 0 && issues[0].path.length > 0);
+    const branch = issue.errors.map(foremost).find((first) => first !== undefined && isInside(first));
     if (branch !== undefined) {
-      const inner = deepest(branch[0]);
+      const inner = deepest(branch);
       return { issue: inner.issue, path: [...issue.path, ...inner.path] };
     }
   }
@@ -63,6 +74,10 @@ export function missing(param: string): RequestError {
   return new RequestError("missing_required_parameter", `Missing required parameter: '${param}'.`, param);
 }
 
+function unknown(param: string): RequestError {
+  return new RequestError("unsupported_parameter", `Unknown parameter: '${param}'.`, param);
+}
+
 export function invalidType(param: string, expected: string, value: unknown): RequestError {
   return new RequestError(
     "invalid_type",
@@ -80,15 +95,17 @@ export function read<S extends z.ZodType>(schema: S, value: unknown, base: Field
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const { issue, path } = deepest(result.error.issues[0]);
+  if (issue.code === "unrecognized_keys") {
+    throw unknown(fieldPath([...base, ...path, issue.keys[0].slice(0, 200)]));
+  }
   const param = fieldPath([...base, ...path]);
   const found = valueAt(value, path);
   const wrongType = issue.code === "invalid_type" || issue.code === "invalid_union";
   if (wrongType && (found === undefined || found === null)) throw missing(param);
   if (wrongType) {
-    const got = issue.code === "invalid_type" && issue.expected === "int" ? String(found) : kindOf(found);
     throw new RequestError(
       "invalid_type",
-      `Invalid type for '${param}': ${expectation(issue)}, got ${got}.`,
+      `Invalid type for '${param}': ${expectation(issue)}, got ${kindOf(found)}.`,
       param,
     );
   }

@@ -24,8 +24,10 @@ function tokenPrompt(ids: readonly unknown[], param: string, model: ServedModel)
     );
   }
   for (const [index, id] of ids.entries()) {
-    if (typeof id !== "number") throw invalidType(`${param}[${index}]`, "a token id", id);
-    if (!Number.isInteger(id) || id < 0 || id >= model.vocabSize) {
+    if (typeof id !== "number" || !Number.isInteger(id)) {
+      throw invalidType(`${param}[${index}]`, "a token id", id);
+    }
+    if (id < 0 || id >= model.vocabSize) {
       throw invalidValue(
         `${param}[${index}]`,
         `token ids are whole numbers from 0 to ${model.vocabSize - 1}`,

@@ -10,14 +10,17 @@ const penalty = z.number().min(-2).max(2).nullish();
 
 /** A JSON number beyond 2^53 has lost its last digits already; it still names one seed. */
 const seed = z.number()
-  .refine(Number.isInteger, "must be a whole number")
+  .check(({ value, issues }) => {
+    if (!Number.isInteger(value)) issues.push({ code: "invalid_type", expected: "int", input: value });
+  })
   .refine((value) => value >= -(2 ** 63) && value <= 2 ** 63, "must fit 64 bits")
   .nullish();
 
 /** `{"method": "knorm", "ratio": 0.8}`, or `"knorm:0.8"`. */
 const kvCompression = z.union([
   z.string(),
-  z.object({ method: z.string(), ratio: z.number().nullish() }),
+  // A slip in a name would change the answer.
+  z.strictObject({ method: z.string(), ratio: z.number().nullish() }),
 ]).nullish();
 
 const generationFields = {
@@ -58,7 +61,7 @@ export const completionFields = z.object({
 });
 
 export type ChatFields = z.output<typeof chatFields>;
-export type CompletionFields = z.output<typeof completionFields>;
+type CompletionFields = z.output<typeof completionFields>;
 export type GenerationFields = Omit<CompletionFields, "prompt" | "logprobs">;
 
 /** A chat message before its content is read. */

@@ -2,13 +2,13 @@
 import type { Clock } from "../core/clock.ts";
 import { StartError } from "../core/errors.ts";
 
-export interface ListenOptions {
+interface ListenOptions {
   readonly hostname: string;
   /** 0 takes any free port. */
   readonly port: number;
 }
 
-export interface HttpServer {
+interface HttpServer {
   /** `http://host:port` as it was bound. */
   readonly url: string;
   /**

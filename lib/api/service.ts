@@ -29,7 +29,7 @@ export interface Loaded {
   readonly model: ServedModel;
 }
 
-export type ServiceState = "loading" | "ready" | "draining";
+type ServiceState = "loading" | "ready" | "draining";
 
 export class Service {
   #loaded: Loaded | null = null;

@@ -57,7 +57,7 @@ export async function ensureAdapter(say: (line: string) => void): Promise<Adapte
 }
 
 /** The message of a machine without an adapter. */
-export function noAdapter(reason: string, advice: string): string {
+function noAdapter(reason: string, advice: string): string {
   return `no WebGPU adapter: ${reason}\n${advice}`;
 }
 

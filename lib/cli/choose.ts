@@ -2,8 +2,9 @@
 import { StartError, UsageError } from "../core/errors.ts";
 import type { EngineFacts } from "../engine/engine.ts";
 import type { TextConfig } from "../model/config.ts";
+import type { TextProcessor } from "../text/text.ts";
 import { defaultWindows, type Windows } from "../../scheduler/window.ts";
-import { poolTokens } from "./chosen.ts";
+import { poolTokens, size } from "./chosen.ts";
 import type { ServeValues } from "./flags.ts";
 
 /** The longest context of this model, or what was asked for. Throws UsageError when that is longer. */
@@ -22,11 +23,33 @@ export function contextLimit(
 export function fitPool(contextMax: number, asked: number | null, facts: EngineFacts): number {
   const tokens = poolTokens(facts);
   if (asked !== null && asked > tokens) {
+    const needed = Math.ceil(asked / facts.pageSlots) * facts.layers * facts.pageBytes;
     throw new StartError(
-      `--max-model-len ${asked} does not fit the KV pool of ${tokens} tokens: raise --kv-memory`,
+      `--max-model-len ${asked} does not fit the KV pool of ${tokens} tokens: it needs --kv-memory ${needed} (${
+        size(needed)
+      })`,
     );
   }
   return Math.min(contextMax, tokens);
+}
+
+/** Throws UsageError for a default completion limit that no request could reach. */
+export function checkDefaultMaxTokens(asked: number | null, contextMax: number): void {
+  if (asked === null || asked <= contextMax) return;
+  throw new UsageError(`--default-max-tokens ${asked} is more than the longest context: ${contextMax}`);
+}
+
+/** Why no question about a picture fits the context, or null. `imageTokens`: of one picture, 0 for a text-only model. */
+export function pictureWarning(
+  text: Pick<TextProcessor, "render" | "encode">,
+  imageTokens: number,
+  maxModelLen: number,
+): string | null {
+  if (imageTokens === 0) return null;
+  const rendered = text.render([{ role: "user", content: [{ type: "image" }, { type: "text", text: "?" }] }]);
+  const needed = text.encode(rendered, "chat", [imageTokens]).length + 1;
+  if (needed <= maxModelLen) return null;
+  return `warning: a context of ${maxModelLen} tokens holds no picture: one with the shortest question and answer takes ${needed}`;
 }
 
 type WindowFlags = Pick<
@@ -36,7 +59,7 @@ type WindowFlags = Pick<
 
 /** The windows given by flag, the others by default. */
 export function chooseWindows(options: WindowFlags, facts: EngineFacts): Windows {
-  const chosen = defaultWindows(options.maxNumSeqs, facts.stepTokensMax);
+  const chosen = defaultWindows(options.maxNumSeqs, facts.stepTokensMax, facts.software);
   return {
     encode: options.encodeWindow ?? chosen.encode,
     prefill: options.prefillWindow ?? chosen.prefill,

@@ -1,5 +1,8 @@
 /** What the server chose by itself, as the lines that `start` prints. */
 import type { EngineFacts } from "../engine/engine.ts";
+import { keptSlots } from "../engine/compress/mod.ts";
+import type { Compression } from "../../scheduler/messages.ts";
+import { completionTokensMax } from "../../scheduler/quota.ts";
 import type { Windows } from "../../scheduler/window.ts";
 
 export interface Chosen {
@@ -10,6 +13,8 @@ export interface Chosen {
   readonly maxNumSeqs: number;
   /** null: as many as fit. */
   readonly defaultMaxTokens: number | null;
+  /** Of requests that name none. */
+  readonly compression: Compression | null;
   readonly windows: Windows;
   readonly loadMs: number;
 }
@@ -19,19 +24,44 @@ export function poolTokens(facts: EngineFacts): number {
   return Math.floor(facts.pageCount / facts.layers) * facts.pageSlots;
 }
 
+/** The longest prompt, in whole pages, that the pool holds together with its compressed copy. */
+export function compressibleTokens(facts: EngineFacts, { method, ratio }: Compression): number {
+  let tokens = poolTokens(facts);
+  while (tokens > 0 && completionTokensMax(facts, tokens, keptSlots(method, ratio, tokens)) < 1) {
+    tokens -= facts.pageSlots;
+  }
+  return tokens;
+}
+
 export function chosenLines(o: Chosen): string[] {
   const { facts } = o;
   const windows = Object.entries(o.windows)
     .map(([stage, window]) => `${stage} ${window.items}:${window.tokens}:${window.waitMs}`);
   return [
-    `adapter: ${facts.adapter}${facts.software ? " (software)" : ""}, ${facts.backend}${features(facts)}`,
+    device(facts),
     `model: ${o.modelName} (${o.architecture}), loaded in ${(o.loadMs / 1000).toFixed(1)} s`,
-    `KV pool: ${size(facts.pageCount * facts.pageBytes)}, ${poolTokens(facts)} tokens in ${facts.kvDtype}`,
+    `KV pool: ${size(facts.pageCount * facts.pageBytes)}, ${poolTokens(facts)} tokens in ${facts.kvDtype}${
+      copies(o)
+    }`,
     `longest context: ${o.maxModelLen} tokens; default max_tokens: ${
       o.defaultMaxTokens ?? "what fits"
     }; sequences at one time: ${o.maxNumSeqs}`,
     `windows (items:tokens:wait ms): ${windows.join(", ")}`,
   ];
+}
+
+function device(facts: EngineFacts): string {
+  if (facts.backend === "wasm") return `device: ${facts.adapter}${features(facts)}`;
+  return `adapter: ${facts.adapter}${facts.software ? " (software)" : ""}, ${facts.backend}${
+    features(facts)
+  }`;
+}
+
+/** What compression by default makes of the pool: prompt and copy are held at one moment. */
+function copies({ facts, compression }: Chosen): string {
+  if (compression === null) return "";
+  const { method, ratio } = compression;
+  return `; a prompt of ${compressibleTokens(facts, compression)} fits with its copy by ${method}:${ratio}`;
 }
 
 function features(facts: EngineFacts): string {

@@ -11,13 +11,29 @@ const DEFAULT_SET = fileURLToPath(new URL("../../deploy/eval-set", import.meta.u
 /** The longest answer asked for, as the reference measurement does. */
 const ANSWER_TOKENS_MAX = 96;
 
-/**
- * Asks every question in a conversation of its own, greedily, and prints the table. `url` is the server's.
- * Throws StartError for a set that cannot be read and for a server that does not answer.
- */
-export async function evaluate(url: string, options: EvalValues): Promise<readonly Answer[]> {
+/** What has to be in order before a server is asked or started. */
+export interface Evaluation {
+  readonly folder: string;
+  readonly questions: readonly Question[];
+  /** Keeps one answer; called as they come, so that none is lost when a later one fails. */
+  readonly keep: (answer: Answer) => void;
+}
+
+/** Throws StartError for a set that cannot be read and for a file of answers that cannot be written. */
+export async function prepareEvaluation(
+  options: Pick<EvalValues, "set" | "limit" | "out">,
+): Promise<Evaluation> {
   const folder = options.set ?? DEFAULT_SET;
   const questions = spread(await readQuestions(folder), options.limit);
+  return { folder, questions, keep: options.out === null ? () => {} : openAnswers(options.out) };
+}
+
+/** Asks every question in a conversation of its own, greedily, and prints the table. `url` is the server's. */
+export async function evaluate(
+  url: string,
+  { folder, questions, keep }: Evaluation,
+  options: Pick<EvalValues, "concurrency" | "apiKey">,
+): Promise<void> {
   const begun = systemClock.now();
   const answers = new Array<Answer>(questions.length);
   let next = 0;
@@ -26,13 +42,35 @@ export async function evaluate(url: string, options: EvalValues): Promise<readon
       const index = next++;
       const body = await requestBody(folder, questions[index]);
       answers[index] = judge(questions[index], await ask(url, body, options.apiKey[0]));
+      keep(answers[index]);
     }
   };
   await Promise.all(Array.from({ length: options.concurrency }, asker));
-  if (options.out !== null) await Deno.writeTextFile(options.out, answers.map(answerLine).join(""));
   console.log(accuracyTable(answers));
   console.log(`${((systemClock.now() - begun) / 1000).toFixed(0)} s, ${options.concurrency} in flight`);
-  return answers;
+}
+
+/** A writer of lines to `path`. What the file held before stays until the first answer. */
+function openAnswers(path: string): (answer: Answer) => void {
+  let begun = false;
+  const write = (text: string) => {
+    try {
+      Deno.writeTextFileSync(path, text, { append: begun || text === "" });
+    } catch (error) {
+      throw new StartError(`cannot write ${path}: ${error instanceof Error ? error.message : error}`);
+    }
+  };
+  write("");
+  return (answer) => {
+    try {
+      write(answerLine(answer));
+      begun = true;
+    } catch (error) {
+      // A full disk: what was measured goes where it can still be read.
+      console.log(answerLine(answer).trimEnd());
+      throw error;
+    }
+  };
 }
 
 async function readQuestions(folder: string): Promise<Question[]> {
@@ -47,7 +85,10 @@ async function readQuestions(folder: string): Promise<Question[]> {
 
 async function requestBody(folder: string, question: Question): Promise<string> {
   const images = await Promise.all(question.images.map(async (name) => {
-    const bytes = await Deno.readFile(join(folder, name));
+    const path = join(folder, name);
+    const bytes = await Deno.readFile(path).catch((error) => {
+      throw new StartError(`cannot read ${path}: ${error.message}`);
+    });
     return { type: "image_url", image_url: { url: `data:image/png;base64,${bytes.toBase64()}` } };
   }));
   const content = [...images, { type: "text", text: question.question }];

@@ -5,6 +5,7 @@ import type { Compression } from "../../scheduler/messages.ts";
 import type { WindowLimits } from "../../scheduler/window.ts";
 import { flagHelp, type FlagValues, many, one } from "./parse.ts";
 import {
+  RATIO_DEFAULT,
   readBytes,
   readChoice,
   readCompression,
@@ -77,7 +78,7 @@ export const SERVE_FLAGS = {
   ),
   maxModelLen: one<number | null>(
     { metavar: "TOKENS", help: "longest prompt plus completion", fallback: null, shown: "the model's own" },
-    readWhole(1, 10_000_000),
+    readWhole(2, 10_000_000),
   ),
   maxNumSeqs: one(
     { metavar: "N", help: "sequences that generate at one time", fallback: 32 },
@@ -95,7 +96,8 @@ export const SERVE_FLAGS = {
   kvMemory: one<number | null>(
     {
       metavar: "SIZE",
-      help: "KV pool, bytes or with KiB, MiB, GiB",
+      help:
+        "KV pool, bytes or with KiB, MiB, GiB; while a prompt is compressed it holds the prompt and its shorter copy",
       fallback: null,
       shown: "chosen at start",
     },
@@ -108,7 +110,8 @@ export const SERVE_FLAGS = {
   kvCompress: one<Compression | null>(
     {
       metavar: "METHOD[:RATIO]",
-      help: "compression of requests that name none; the ratio is the fraction removed",
+      help:
+        `compression of requests that name none; the ratio is the fraction removed, ${RATIO_DEFAULT} where none is given`,
       fallback: null,
       shown: "none",
     },
@@ -124,7 +127,7 @@ export const SERVE_FLAGS = {
   shutdownTimeout: one(
     {
       metavar: "SECONDS",
-      help: "how long running requests may finish after SIGTERM",
+      help: "how long running requests may finish after SIGTERM or Ctrl-C",
       fallback: 30_000,
       shown: "30",
     },
@@ -169,9 +172,9 @@ export function helpText(): string {
   return `fastcache: serves a vision-language model over an OpenAI-compatible API
 
 fastcache [start] [flags]   serve (the default)
-fastcache doctor            what this machine's adapter can do, and advice where there is none
+fastcache doctor            what this machine can compute with, how fast, and which backend start takes
 fastcache eval [flags]      accuracy on an evaluation set, by question type
-fastcache help              this text
+fastcache help              this text; --version prints the version
 
 start:
 ${flagHelp(SERVE_FLAGS)}

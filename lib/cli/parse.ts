@@ -66,26 +66,30 @@ export function environmentName(key: string): string {
 
 /**
  * Reads `args` and the environment (`lookup` returns a variable or undefined; an empty one counts as unset).
- * Returns the values and whether --help was asked for. Throws UsageError, one line naming the flag or the variable.
+ * Returns the values, and whether --help or --version was asked for instead. Throws UsageError, one line naming the flag or the variable.
  */
 export function parseFlags<Table extends FlagTable>(
   table: Table,
   args: readonly string[],
   lookup: (name: string) => string | undefined,
-): { values: FlagValues<Table>; help: boolean } {
+): { values: FlagValues<Table>; asked: "help" | "version" | null } {
   const keys = new Map(Object.keys(table).map((key) => [flagName(key), key]));
   const given = new Map<string, string[]>();
-  let help = false;
+  let asked: "help" | "version" | null = null;
   for (const token of tokenize(args, [...keys.keys()])) {
     if (token.kind === "positional") throw new UsageError(`unexpected argument "${token.value}"`);
     if (token.kind === "option-terminator") throw new UsageError(`unexpected argument "--"`);
     if (token.name === "help" || token.name === "h") {
-      help = true;
+      asked = "help";
+      continue;
+    }
+    if (token.name === "version") {
+      asked ??= "version";
       continue;
     }
     const key = keys.get(token.name);
     if (key === undefined) {
-      throw new UsageError(`unknown flag ${token.rawName}${suggestion(token.name, keys.keys())}`);
+      throw new UsageError(`unknown flag ${token.rawName}${suggestion(token.name, keys.keys())}; see --help`);
     }
     if (token.value === undefined) {
       throw new UsageError(`${token.rawName} needs a value: ${table[key].metavar}`);
@@ -100,7 +104,7 @@ export function parseFlags<Table extends FlagTable>(
       ? flag.fallback
       : read(flag, texts, given.has(key) ? `--${flagName(key)}` : environmentName(key));
   }
-  return { values: values as FlagValues<Table>, help };
+  return { values: values as FlagValues<Table>, asked };
 }
 
 function tokenize(args: readonly string[], names: readonly string[]) {
@@ -109,7 +113,7 @@ function tokenize(args: readonly string[], names: readonly string[]) {
   );
   return parseArgs({
     args: [...args],
-    options: { ...options, help: { type: "boolean", short: "h" } },
+    options: { ...options, help: { type: "boolean", short: "h" }, version: { type: "boolean" } },
     // Strict parsing would report on several lines; the checks are made here on the tokens instead.
     strict: false,
     allowPositionals: true,
@@ -126,7 +130,7 @@ function read(flag: Flag<unknown>, texts: readonly string[], source: string): un
   }
 }
 
-/** `, did you mean --port?` when one known name shares its first or last letters with the unknown one. */
+/** ` (did you mean --port?)` when one known name shares its first or last letters with the unknown one. */
 function suggestion(name: string, known: Iterable<string>): string {
   let best: string | null = null;
   let bestShared = 2;
@@ -134,7 +138,7 @@ function suggestion(name: string, known: Iterable<string>): string {
     const shared = sharedLetters(name, candidate);
     if (shared > bestShared && shared * 2 >= candidate.length) [best, bestShared] = [candidate, shared];
   }
-  return best === null ? "" : `, did you mean --${best}?`;
+  return best === null ? "" : ` (did you mean --${best}?)`;
 }
 
 /** Length of the common beginning plus length of the common end. */

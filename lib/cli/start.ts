@@ -5,6 +5,7 @@ import { createApp } from "../api/app.ts";
 import { serve } from "../api/serve.ts";
 import { Service } from "../api/service.ts";
 import { AssertionError } from "../core/assert.ts";
+import { StartError } from "../core/errors.ts";
 import { systemClock, unixSeconds } from "../core/clock.ts";
 import { type Fields, log } from "../core/log.ts";
 import { systemRandom } from "../core/random.ts";
@@ -14,7 +15,7 @@ import { startPreparer } from "../image/preparer.ts";
 import { openModel } from "../model/directory.ts";
 import { openText } from "../text/processor.ts";
 import { createScheduler, type MeasuredScheduler } from "../../scheduler/mod.ts";
-import { chooseWindows, contextLimit, fitPool } from "./choose.ts";
+import { checkDefaultMaxTokens, chooseWindows, contextLimit, fitPool, pictureWarning } from "./choose.ts";
 import { chooseDevice } from "./device.ts";
 import { chosenLines } from "./chosen.ts";
 import type { ServeValues } from "./flags.ts";
@@ -91,10 +92,12 @@ interface Served {
 async function load(options: ServeValues, service: Service, say: (line: string) => void): Promise<Served> {
   const begun = systemClock.now();
   const modelDir = options.model ?? DEFAULT_MODEL_DIR;
+  if (options.model !== null) await requireDirectory(options.model);
   const model = await openModel(modelDir);
   const text = await openText(model.dir, model.config);
-  const device = await chooseDevice(options, say);
   const contextMax = contextLimit(model.config.text, options.maxModelLen);
+  checkDefaultMaxTokens(options.defaultMaxTokens, contextMax);
+  const device = await chooseDevice(options, say);
   const engine = await startEngine({
     modelDir,
     ...device,
@@ -111,7 +114,9 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
   };
   try {
     const maxModelLen = fitPool(contextMax, options.maxModelLen, facts);
+    checkDefaultMaxTokens(options.defaultMaxTokens, maxModelLen);
     const windows = chooseWindows(options, facts);
+    const imageTokens = model.config.vision?.imageTokens ?? 0;
     const defaultMaxTokens = options.defaultMaxTokens ?? model.generation.maxNewTokens;
     const modelName = options.servedModelName ??
       (options.model === null ? DEFAULT_MODEL_NAME : basename(resolve(modelDir)));
@@ -123,7 +128,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
         maxModelLen,
         eosTokenIds: model.config.eosTokenIds,
         imageTokenId: model.config.imageTokenId,
-        imageTokens: model.config.vision?.imageTokens ?? 0,
+        imageTokens,
       },
       defaults: { maxTokens: defaultMaxTokens, compression: options.kvCompress },
       windows,
@@ -150,10 +155,13 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       maxModelLen,
       maxNumSeqs: options.maxNumSeqs,
       defaultMaxTokens,
+      compression: options.kvCompress,
       windows,
       loadMs: systemClock.now() - begun,
     });
     for (const line of lines) say(line);
+    const warning = pictureWarning(text, imageTokens, maxModelLen);
+    if (warning !== null) say(warning);
     return {
       scheduler,
       async close() {
@@ -165,6 +173,15 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
     await close();
     throw error;
   }
+}
+
+/** A name from a hub is the likely mistake; the message says what is missing. */
+async function requireDirectory(path: string): Promise<void> {
+  const found = await Deno.stat(path).catch(() => null);
+  if (found?.isDirectory) return;
+  throw new StartError(
+    `--model ${path}: there is no such directory; models are not downloaded by name, give the folder of one that is here`,
+  );
 }
 
 /** A text-only model's requests are refused before any picture is looked at. */

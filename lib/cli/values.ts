@@ -6,7 +6,7 @@ import type { Compression } from "../../scheduler/messages.ts";
 import type { WindowLimits } from "../../scheduler/window.ts";
 
 /** Fraction removed when METHOD comes without a ratio: half. */
-const RATIO_DEFAULT = 0.5;
+export const RATIO_DEFAULT = 0.5;
 
 const SIZE_UNITS: Readonly<Record<string, number>> = {
   "": 1,
@@ -45,7 +45,9 @@ export function readBytes(text: string): number {
   const unit = match === null ? undefined : SIZE_UNITS[match[2].toLowerCase()];
   const bytes = unit === undefined ? NaN : Math.floor(Number(match![1]) * unit);
   if (!(bytes > 0 && Number.isSafeInteger(bytes))) {
-    throw new UsageError(`expected bytes, or a number with KiB, MiB or GiB, got "${text}"`);
+    const unitMeant = /^\d+(?:\.\d+)?\s*([kmg])b?$/i.exec(text)?.[1].toUpperCase();
+    const hint = unitMeant === undefined ? "" : `: write ${parseFloat(text)}${unitMeant}iB`;
+    throw new UsageError(`expected bytes, or a number with KiB, MiB or GiB, got "${text}"${hint}`);
   }
   return bytes;
 }
@@ -95,7 +97,9 @@ export function readCompression(text: string): Compression | null {
     : /^\d*\.?\d+$/.test(ratioText)
     ? Number(ratioText)
     : NaN;
-  const problem = rest.length > 0 ? `expected METHOD:RATIO, got "${text}"` : ratioProblem(method, ratio);
+  const problem = rest.length > 0 || Number.isNaN(ratio)
+    ? `expected METHOD:RATIO with a ratio above 0 and below 1, got "${text}"`
+    : ratioProblem(method, ratio);
   if (problem !== null) throw new UsageError(problem);
   return { method, ratio };
 }

@@ -89,37 +89,52 @@ export class Decoder {
     const x = step.tensor(tokens, config.hidden);
     step.embed({ table: this.#embedding, features: input.features, tokens: input.tokens, out: x });
     observe?.("text.inputs_embeds", x);
+    const wanted = input.rows.values.length;
+    // Behind the last layer's keys and values only the wanted rows matter; an observer wants to see all of them.
+    const last = this.#layers.length - 1;
+    let rows = x;
     for (const [index, layer] of this.#layers.entries()) {
-      this.#attention(step, input, layer, index, x, observe);
-      this.#mlp(step, layer, x);
+      const all = index < last || observe !== null;
+      const mixed = this.#attention(step, input, layer, index, x, all || wanted > 0, observe);
+      if (mixed === null) return null;
+      rows = all ? x : this.#pick(step, x, input.rows);
+      this.#output(step, layer, all ? mixed : this.#pick(step, mixed, input.rows), rows);
+      this.#mlp(step, layer, rows);
       observe?.(`text.layer.${index}.output`, x);
     }
     if (observe !== null) {
       const all = step.tensor(tokens, config.hidden);
       step.rmsNorm({ x, weight: this.#finalNorm, eps: config.normEps, out: all });
       observe("text.final_norm", all);
+      if (wanted > 0) rows = this.#pick(step, x, input.rows);
     }
-    const wanted = input.rows.values.length;
     if (wanted === 0) return null;
-    const last = step.tensor(wanted, config.hidden);
-    step.gatherRows({ x, rows: input.rows, out: last });
-    step.release(x);
     const normed = step.tensor(wanted, config.hidden);
-    step.rmsNorm({ x: last, weight: this.#finalNorm, eps: config.normEps, out: normed });
+    step.rmsNorm({ x: rows, weight: this.#finalNorm, eps: config.normEps, out: normed });
     const logits = step.tensor(wanted, config.vocab);
     step.matmul({ x: normed, weight: this.#head, out: logits });
     observe?.("logits.last", logits);
     return logits;
   }
 
+  /** The rows whose logits are wanted, in a tensor of their own; `x` is released. */
+  #pick(step: Step, x: Tensor, rows: Indices): Tensor {
+    const out = step.tensor(rows.values.length, x.cols);
+    step.gatherRows({ x, rows, out });
+    step.release(x);
+    return out;
+  }
+
+  /** Stores keys and values of all tokens; returns what the heads read, or null unless it is `needed`. */
   #attention(
     step: Step,
     input: DecoderInput,
     layer: Layer,
     index: number,
     x: Tensor,
+    needed: boolean,
     observe: Observe | null,
-  ): void {
+  ): Tensor | null {
     const { config } = this;
     const shape = this.#shape;
     const normed = step.tensor(x.rows, config.hidden);
@@ -130,9 +145,18 @@ export class Decoder {
     const { pages, map, rotary } = input;
     step.ropeWriteKv({ qkv, rotary, shape, pages, map, layer: index });
     observe?.(`text.layer.${index}.qkv`, qkv);
+    if (!needed) {
+      step.release(qkv);
+      return null;
+    }
     const mixed = step.tensor(x.rows, config.heads * config.headDim);
     step.pagedAttention({ qkv, shape, scale: this.#scale, pages, map, layer: index, out: mixed });
     step.release(qkv);
+    return mixed;
+  }
+
+  /** Adds the output projection of `mixed`, which is released, to `x`. */
+  #output(step: Step, layer: Layer, mixed: Tensor, x: Tensor): void {
     step.matmul({ x: mixed, weight: layer.output, bias: layer.outputBias, residual: x, out: x });
     step.release(mixed);
   }

@@ -3,10 +3,13 @@ import { StartError } from "../core/errors.ts";
 import { createGpuBackend } from "../gpu/backend.ts";
 import type { LoadedModel } from "../model/directory.ts";
 import { requiredTensors } from "../model/weights.ts";
-import type { Backend } from "../ops/backend.ts";
-import { MATRIX_ELEMENT_BYTES } from "../ops/tensor.ts";
-import { type ProductFamily, WasmBackend } from "../wasm/backend.ts";
-import { quantisedBytes, type QuantisedFormat } from "../wasm/quantised.ts";
+import type { Activation, Backend } from "../ops/backend.ts";
+import type { KvDtype } from "../ops/kv.ts";
+import { type ProductFamily, scratchBytes, WasmBackend, wasmCapabilities } from "../wasm/backend.ts";
+import type { QuantisedFormat } from "../wasm/quantised.ts";
+import type { KernelUse } from "../wasm/self_test.ts";
+import { footprint, requireMemory, weightBytes } from "./footprint.ts";
+import { decideSizing, type SizingOptions } from "./sizing.ts";
 
 /** How weights are held: as stored, or in fewer bits (see `wasm/quantised.ts`), and how products with them are taken. */
 export type WeightStorage = "stored" | { readonly format: QuantisedFormat; readonly family: ProductFamily };
@@ -19,47 +22,53 @@ export interface DeviceOptions {
 }
 
 /** Throws StartError when the device, or the memory for this model, is not there. */
-export async function openBackend(options: DeviceOptions, model: LoadedModel): Promise<Backend> {
+export async function openBackend(
+  options: DeviceOptions & SizingOptions,
+  model: LoadedModel,
+): Promise<Backend> {
+  const { weights: storage, threads } = options;
   if (options.backend === "webgpu") {
-    if (options.weights !== "stored") {
+    if (storage !== "stored") {
       throw new StartError(
         "quantised weights (--dtype) need --backend wasm: WebGPU kernels for them do not exist yet",
       );
     }
     return await createGpuBackend();
   }
-  const { weights } = options;
-  const weightBytes = bytesOfWeights(model, weights);
-  requireMemory(weightBytes);
+  const { config, names, source } = model;
+  const weights = weightBytes(config, names, source, storage);
+  const sizing = decideSizing(config, wasmCapabilities(threads), options);
+  const need = footprint(weights, sizing, config.text.hidden, scratchBytes(threads));
+  requireMemory(need, Deno.systemMemoryInfo().available);
   return await WasmBackend.create({
-    threads: options.threads,
-    weightBytes,
-    ...(weights === "stored" ? {} : { quantise: weights.format, family: weights.family }),
+    threads,
+    weightBytes: weights,
+    ...(storage === "stored" ? {} : { quantise: storage.format, family: storage.family }),
+    examine: kernelsOf(model, storage, options.kvDtype),
   });
 }
 
-function bytesOfWeights(model: LoadedModel, storage: WeightStorage): number {
-  let bytes = 0;
-  for (const { name, shape } of requiredTensors(model.config, model.names)) {
-    const elements = shape.reduce((product, size) => product * size, 1);
-    const stored = elements * MATRIX_ELEMENT_BYTES[model.source.tensor(name).dtype];
-    bytes += storage === "stored" || shape.length === 1
-      ? stored
-      : Math.min(stored, quantisedBytes(storage.format, elements));
-  }
-  return bytes;
-}
-
-/** Refuses a model before any of it is read. The pool comes on top; it is sized from what is left. */
-function requireMemory(weightBytes: number): void {
-  const { available } = Deno.systemMemoryInfo();
-  if (weightBytes > available) {
-    const mib = (bytes: number) => Math.ceil(bytes / 1024 ** 2);
-    throw new StartError(
-      `the model's weights need ${mib(weightBytes)} MiB, and ${
-        mib(available)
-      } MiB of memory are available: ` +
-        "take a smaller model, or --dtype int8 or int4",
-    );
-  }
+/** The kernels that this model will run. */
+export function kernelsOf(
+  { config, names, source }: Pick<LoadedModel, "config" | "names" | "source">,
+  storage: WeightStorage,
+  kvDtype: KvDtype,
+): KernelUse {
+  const { text, vision } = config;
+  const dtypes = new Set(requiredTensors(config, names).map(({ name }) => source.tensor(name).dtype));
+  // Stacked matrices of different dtypes are widened.
+  if (dtypes.size > 1) dtypes.add("f32");
+  return {
+    formats: storage === "stored" ? [...dtypes] : [...dtypes, storage.format],
+    families: storage === "stored" ? [] : [storage.family],
+    activations: [
+      ...new Set<Activation>([
+        "none",
+        text.activation,
+        ...(vision === null ? [] : [vision.activation, vision.projectorActivation]),
+      ]),
+    ],
+    caches: [{ dtype: kvDtype, headDim: text.headDim }],
+    segments: vision === null ? [] : [vision.hidden / vision.heads],
+  };
 }

@@ -4,6 +4,7 @@ import { StartError } from "../core/errors.ts";
 import { log } from "../core/log.ts";
 import type { Backend, Capabilities, Step } from "../ops/backend.ts";
 import type { KvPages, KvShape } from "../ops/kv.ts";
+import type { SelfTestRow } from "../ops/self_test.ts";
 import type { Matrix, MatrixDtype, Tensor } from "../ops/tensor.ts";
 import { BindGroups } from "./bind_groups.ts";
 import { Buffers } from "./buffers.ts";
@@ -17,7 +18,7 @@ import { Readback } from "./readback.ts";
 import type { GpuKvPages, GpuMatrix, GpuTensor, Tuning } from "./recorder.ts";
 import { Recording, type StepParts } from "./recording.ts";
 import { ScratchPool } from "./scratch.ts";
-import { PACKED_F16, runSelfTest, type SelfTestRow } from "./self_test.ts";
+import { PACKED_F16, runSelfTest } from "./self_test.ts";
 import { GpuStep } from "./step.ts";
 
 export interface GpuOptions {

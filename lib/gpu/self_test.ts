@@ -1,5 +1,6 @@
 /** Small calculations that every device must get right before it is trusted with a model. */
 import { f16Words } from "../../shaders/f16_words.wgsl.ts";
+import { compareSelfTest, type SelfTestRow, selfTestRow, wave } from "../ops/self_test.ts";
 import type { Buffers } from "./buffers.ts";
 import { recordMatmul } from "./dense.ts";
 import { recordRmsNorm } from "./norms.ts";
@@ -7,36 +8,15 @@ import { Matrices } from "./matrices.ts";
 import type { GpuTensor } from "./recorder.ts";
 import { Recording, type StepParts } from "./recording.ts";
 
-/** One line of the table that `doctor` prints. */
-export interface SelfTestRow {
-  readonly name: string;
-  readonly passed: boolean;
-  /** What was measured, or what went wrong. */
-  readonly detail: string;
-  /** False: the feature is turned off when it fails, and the program goes on. */
-  readonly required: boolean;
-}
-
-/** Relative to the largest magnitude of what is expected; f32 sums this short are a hundred times better. */
-const ERROR_MAX = 1e-5;
-
 export const PACKED_F16 = "packed-f16";
 
 /** Runs every check; a check that throws has failed. */
 export async function runSelfTest(buffers: Buffers, parts: StepParts): Promise<readonly SelfTestRow[]> {
   return [
-    await row("matmul", true, () => checkMatmul(buffers, parts)),
-    await row("workgroup-sum", true, () => checkWorkgroupSum(parts)),
-    await row(PACKED_F16, false, () => checkPackedF16(parts)),
+    await selfTestRow("matmul", true, () => checkMatmul(buffers, parts)),
+    await selfTestRow("workgroup-sum", true, () => checkWorkgroupSum(parts)),
+    await selfTestRow(PACKED_F16, false, () => checkPackedF16(parts)),
   ];
-}
-
-async function row(name: string, required: boolean, check: () => Promise<string>): Promise<SelfTestRow> {
-  try {
-    return { name, passed: true, detail: await check(), required };
-  } catch (error) {
-    return { name, passed: false, detail: error instanceof Error ? error.message : String(error), required };
-  }
 }
 
 /** x · weightᵀ for [5, 24] · [11, 24]: whole tiles and their tails, and the packing of the weight. */
@@ -53,7 +33,7 @@ async function checkMatmul(buffers: Buffers, parts: StepParts): Promise<string> 
   const matrix = matrices.create(n, k, "f32");
   try {
     matrices.write(matrix, 0, new Uint8Array(weight.buffer));
-    return compare(
+    return compareSelfTest(
       expected,
       await run(parts, (recording) => {
         const out = recording.scratch(m, n, "f32");
@@ -75,7 +55,7 @@ async function checkWorkgroupSum(parts: StepParts): Promise<string> {
     const line = x.subarray(Math.floor(i / dim) * dim, (Math.floor(i / dim) + 1) * dim);
     return x[i] / Math.sqrt(line.reduce((sum, v) => sum + v * v, 0) / dim);
   });
-  return compare(
+  return compareSelfTest(
     expected,
     await run(parts, (recording) => {
       const out = recording.scratch(2, dim, "f32");
@@ -123,21 +103,4 @@ async function run(parts: StepParts, record: (recording: Recording) => GpuTensor
 
 function upload(recording: Recording, rows: number, cols: number, values: Float32Array): GpuTensor {
   return { rows, cols, dtype: "f32", buffer: recording.uploadBytes(values) };
-}
-
-/** Values of both signs and several magnitudes, the same on every machine. */
-function wave(length: number, seed: number): Float32Array {
-  return Float32Array.from({ length }, (_, i) => Math.sin(seed * 12.9 + i * 0.7) * (1 + i % 3));
-}
-
-function compare(expected: readonly number[], bytes: ArrayBuffer): string {
-  const found = new Float32Array(bytes);
-  const scale = Math.max(...expected.map(Math.abs));
-  // Not Math.max over differences alone: a NaN must count as the worst.
-  const worst = expected.reduce((most, value, i) => {
-    const error = Math.abs(value - found[i]) / scale;
-    return error <= most ? most : error;
-  }, 0);
-  if (!(worst <= ERROR_MAX)) throw new Error(`largest error ${worst.toExponential(1)}, allowed ${ERROR_MAX}`);
-  return `largest error ${worst.toExponential(1)}`;
 }

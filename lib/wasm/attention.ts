@@ -69,7 +69,7 @@ export function runPagedAttention(machine: Machine, words: Uint32Array, scale: n
   const attend = attendKernels(machine, page);
   const { scratch } = machine;
   let turn = 0;
-  const mine = () => turn++ % machine.threads === machine.thread;
+  const mine = () => turn++ % machine.sharers === machine.thread;
   for (let s = 0; s < map.sequences; s++) {
     const first = map.firstToken(s), tokens = map.firstToken(s + 1) - first;
     const base = map.slotBase(s), table = map.table(s) * 4;
@@ -140,7 +140,7 @@ export function runSegmentAttention(machine: Machine, words: Uint32Array, scale:
   for (let segment = 0; segment < words[SegmentWord.count]; segment++) {
     const first = machine.u32[bounds + segment], rows = machine.u32[bounds + segment + 1] - first;
     for (let kv = 0; kv < kvHeads; kv++) {
-      if (turn++ % machine.threads !== machine.thread) continue;
+      if (turn++ % machine.sharers !== machine.thread) continue;
       const q = words[SegmentWord.qkv] + first * qRow, out = words[SegmentWord.out] + first * outRow;
       const key = q + (heads + kv) * headRow, value = q + (heads + kvHeads + kv) * headRow;
       const table = layOut(machine, page, rows, key, value, qRow);

@@ -1,14 +1,19 @@
 /** The operation contract on WebAssembly SIMD: memories, weights, pages, threads. */
+import { Worker } from "node:worker_threads";
 import { assert } from "../core/assert.ts";
+import { sleep, systemClock } from "../core/clock.ts";
 import { StartError } from "../core/errors.ts";
 import type { Backend, Capabilities, Step } from "../ops/backend.ts";
 import type { KvPages, KvShape } from "../ops/kv.ts";
+import type { SelfTestRow } from "../ops/self_test.ts";
 import type { Matrix, MatrixDtype, Tensor } from "../ops/tensor.ts";
 import type { HelperStart } from "./helper.ts";
 import { EXPANDED_COLS_MAX, EXPANSION_BYTES, MEMORY_BEGIN, SCRATCH_BYTES } from "./layout.ts";
+import { Crowd } from "./crowd.ts";
 import { Machine, type SharedMemories } from "./machine.ts";
 import { Arena, createMemory, MEMORY_BYTES_MAX } from "./memory.ts";
 import type { QuantisedFormat } from "./quantised.ts";
+import { EVERY_KERNEL, type KernelUse, probeFused, requirePassed, runSelfTest } from "./self_test.ts";
 import { WasmStep } from "./step.ts";
 import { Control } from "./threads.ts";
 import { PANEL } from "./panel.ts";
@@ -34,27 +39,53 @@ export interface WasmOptions {
   readonly quantise?: QuantisedFormat | "stored";
   /** Family of quantised products; exact by default. */
   readonly family?: ProductFamily;
+  /** Bytes of weights that one memory takes, as much as there is by default. */
+  readonly bytesAMemory?: number;
+  /** What the self-test examines; one of each kind of kernel by default. */
+  readonly examine?: KernelUse;
+  /** Runs every step on all threads, however crowded the machine is (tests and measurements). */
+  readonly sharesAll?: boolean;
 }
 
-/** Weights that fit one memory beside the expansion area, with room for panels' padding. */
-const WEIGHT_BYTES_A_MEMORY = 3.5 * 1024 ** 3;
+/** Loading a helper's few modules takes some ten milliseconds. */
+const HELPER_START_MS_MAX = 10_000;
+
+/** The share of a memory that is planned with: panels are padded, and a matrix does not straddle two memories. */
+const PLANNED_SHARE = 7 / 8;
+
+/** Known before anything is reserved, so that a model that does not fit can be refused. */
+export function wasmCapabilities(threads: number): Capabilities {
+  return {
+    backend: "wasm",
+    adapter: `WebAssembly SIMD, ${threads} ${threads === 1 ? "thread" : "threads"}`,
+    software: true,
+    features: ["relaxed-simd"],
+    kvBytesMax: 2 * 1024 ** 3,
+    tensorBytesMax: 256 * 1024 ** 2,
+  };
+}
+
+/** What `threads` threads compute in beside tensors, at most. */
+export function scratchBytes(threads: number): number {
+  return threads * (SCRATCH_BYTES + EXPANSION_BYTES);
+}
 
 export class WasmBackend implements Backend {
   readonly capabilities: Capabilities;
   readonly machine: Machine;
   readonly control: Control;
+  #crowd = new Crowd(true);
   readonly arena: Arena;
-  /** Whether quantised products are of the dot family. */
-  readonly dot: boolean;
-  readonly #quantise: QuantisedFormat | "stored";
+  #quantise: QuantisedFormat | "stored" = "stored";
+  #family: ProductFamily = "exact";
+  #selfTest: readonly SelfTestRow[] = [];
+  #fused = false;
   readonly #weights: readonly { readonly memory: WebAssembly.Memory; readonly arena: Arena }[];
   readonly #helpers: Worker[] = [];
   #open: WasmStep | null = null;
 
   private constructor(memories: SharedMemories, options: WasmOptions) {
     const { threads } = options;
-    this.dot = options.family === "dot";
-    this.#quantise = options.quantise ?? "stored";
     this.arena = new Arena(MEMORY_BEGIN, MEMORY_BYTES_MAX, "memory for tensors and pages");
     const scratch = Array.from({ length: threads }, () => this.arena.take(SCRATCH_BYTES));
     this.machine = new Machine(memories, 0, threads, scratch[0], SCRATCH_BYTES);
@@ -63,28 +94,16 @@ export class WasmBackend implements Backend {
       memory,
       arena: new Arena(threads * EXPANSION_BYTES, memory.buffer.byteLength, `weight memory ${index}`),
     }));
-    this.capabilities = {
-      backend: "wasm",
-      adapter: `WebAssembly SIMD, ${threads} ${threads === 1 ? "thread" : "threads"}`,
-      software: true,
-      features: ["relaxed-simd"],
-      kvBytesMax: 2 * 1024 ** 3,
-      tensorBytesMax: 256 * 1024 ** 2,
-    };
+    this.capabilities = wasmCapabilities(threads);
     for (let thread = 1; thread < threads; thread++) {
-      const helper = new Worker(new URL("./helper.ts", import.meta.url), {
-        type: "module",
-        name: `helper ${thread}`,
-      });
-      helper.postMessage(
-        {
-          memories,
-          thread,
-          threads,
-          scratch: scratch[thread],
-          scratchBytes: SCRATCH_BYTES,
-        } satisfies HelperStart,
-      );
+      const start: HelperStart = {
+        memories,
+        thread,
+        threads,
+        scratch: scratch[thread],
+        scratchBytes: SCRATCH_BYTES,
+      };
+      const helper = new Worker(new URL("./helper.ts", import.meta.url), { workerData: start });
       this.#helpers.push(helper);
     }
   }
@@ -94,25 +113,85 @@ export class WasmBackend implements Backend {
     assert(options.threads >= 1, "there is at least one thread");
     let memories: SharedMemories;
     try {
-      const count = Math.max(1, Math.ceil(options.weightBytes / WEIGHT_BYTES_A_MEMORY));
+      const expansions = options.threads * EXPANSION_BYTES;
+      const bytes = Math.min(options.bytesAMemory ?? Infinity, MEMORY_BYTES_MAX - expansions);
+      const count = Math.max(1, Math.ceil(options.weightBytes / (bytes * PLANNED_SHARE)));
       memories = {
         memory: createMemory(MEMORY_BYTES_MAX),
-        weights: Array.from({ length: count }, () => createMemory(MEMORY_BYTES_MAX)),
+        weights: Array.from({ length: count }, () => createMemory(expansions + bytes)),
       };
     } catch (error) {
       throw new StartError(`Cannot reserve memory for the WebAssembly backend: ${(error as Error).message}`);
     }
     const backend = new WasmBackend(memories, options);
-    await Promise.all(backend.#helpers.map((helper) =>
-      new Promise<void>((resolve, reject) => {
-        helper.onmessage = () => resolve();
-        helper.onerror = (event) => {
-          event.preventDefault();
-          reject(new StartError(`A helper thread did not start: ${event.message}`));
-        };
-      })
-    ));
+    await backend.#helpersReady();
+    try {
+      await backend.#examine(options.examine ?? EVERY_KERNEL);
+    } catch (error) {
+      backend.close();
+      throw error;
+    }
+    backend.#store(options.quantise ?? "stored", options.family ?? "exact");
+    backend.#crowd = new Crowd(options.sharesAll);
     return backend;
+  }
+
+  /**
+   * Helpers get what they need when they are made and report in shared memory: on Deno 2.9.6 a worker that was started by
+   * a worker begins half a second late, and takes another half for its first message. To be simplified when it does not.
+   */
+  async #helpersReady(): Promise<void> {
+    let failure: StartError | null = null;
+    for (const helper of this.#helpers) {
+      helper.on("error", (error) => {
+        failure = new StartError(`A helper thread did not start: ${error.message}`);
+      });
+    }
+    const deadline = systemClock.now() + HELPER_START_MS_MAX;
+    while (!this.control.ready) {
+      if (systemClock.now() > deadline) failure ??= new StartError("A helper thread did not start in time");
+      if (failure !== null) {
+        this.close();
+        throw failure;
+      }
+      await sleep(systemClock, 1);
+    }
+  }
+
+  /** Decides which steps are shared. During the self-test all are. */
+  get crowd(): Crowd {
+    return this.#crowd;
+  }
+
+  /** What the self-test found at start; every row passed. */
+  get selfTest(): readonly SelfTestRow[] {
+    return this.#selfTest;
+  }
+
+  /** Whether this machine fuses multiply-adds; without it, the last bits of results are others. */
+  get fused(): boolean {
+    return this.#fused;
+  }
+
+  /** Whether quantised products are of the dot family. */
+  get dot(): boolean {
+    return this.#family === "dot";
+  }
+
+  /** Throws StartError when a kernel calculates wrongly. */
+  async #examine(use: KernelUse): Promise<void> {
+    this.#selfTest = await runSelfTest({
+      backend: this,
+      threads: this.machine.threads,
+      store: (quantise, family) => this.#store(quantise, family),
+    }, use);
+    requirePassed(this.#selfTest);
+    this.#fused = await probeFused(this);
+  }
+
+  #store(quantise: QuantisedFormat | "stored", family: ProductFamily): void {
+    this.#quantise = quantise;
+    this.#family = family;
   }
 
   createTensor(rows: number, cols: number, data?: Float32Array): WasmTensor {
@@ -155,7 +234,8 @@ export class WasmBackend implements Backend {
   createKvPages(shape: KvShape): WasmPages {
     const bytes = shape.pageCount * shape.pageBytes;
     const address = this.arena.take(bytes);
-    this.machine.u8.fill(0, address, address + bytes);
+    // A shared memory is zero where nothing has been; only what was given back has to be cleared.
+    if (this.arena.reused(address)) this.machine.u8.fill(0, address, address + bytes);
     return { shape, address };
   }
 
@@ -186,6 +266,6 @@ export class WasmBackend implements Backend {
 
   close(): void {
     this.control.begin(0, 0);
-    for (const helper of this.#helpers) helper.terminate();
+    for (const helper of this.#helpers) void helper.terminate();
   }
 }

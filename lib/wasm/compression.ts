@@ -36,7 +36,7 @@ function eachHead(machine: Machine, w: Uint32Array, visit: (job: Job, view: Page
   const size = KV_ELEMENT_BYTES[dtype];
   const pageElements = view.pageBytes / size, valueElements = halfBytes(view.page) / size;
   for (let row = 0; row < jobs * view.kvHeads; row++) {
-    if (row % machine.threads !== machine.thread) continue;
+    if (row % machine.sharers !== machine.thread) continue;
     const at = base + 4 * Math.floor(row / view.kvHeads);
     const head = (view.address + row % view.kvHeads * headBytes(view.page)) / size;
     const place = (table: number, slot: number) =>
@@ -87,7 +87,7 @@ export const TopWord = { kvHeads: 0, jobs: 1, scores: 1 + JOBS_WORDS, kept: 2 + 
 export function runKvTop(machine: Machine, w: Uint32Array): void {
   const [base, jobs, scoreWidth, keptWidth] = w.subarray(TopWord.jobs, TopWord.jobs + JOBS_WORDS);
   const kvHeads = w[TopWord.kvHeads];
-  for (let row = machine.thread; row < jobs * kvHeads; row += machine.threads) {
+  for (let row = machine.thread; row < jobs * kvHeads; row += machine.sharers) {
     const job = base + 4 * Math.floor(row / kvHeads);
     const begin = (w[TopWord.scores] >>> 2) + row * scoreWidth;
     const scores = machine.f32.slice(begin, begin + machine.u32[job]);

@@ -1,9 +1,9 @@
 /**
- * WebAssembly bytes from expressions. An expression is its bytes in the order in which they run; nothing is
- * optimised or moved: engines keep the order they are given, and register tiles depend on it. Instruction names
- * follow the WebAssembly text format (core 3.0 with relaxed SIMD).
+ * WebAssembly bytes from expressions. An expression is its bytes in the order in which they run, as a tree of parts that
+ * is laid out once, at the end; nothing is optimised or moved: engines keep the order they are given, and register tiles
+ * depend on it. Instruction names follow the WebAssembly text format (core 3.0 with relaxed SIMD).
  */
-export type Code = readonly number[];
+export type Code = Uint8Array | readonly (number | Code)[];
 
 export type ValueType = 0x7f | 0x7d | 0x7b;
 export const I32: ValueType = 0x7f;
@@ -43,19 +43,44 @@ function wordBytes(value: number): number[] {
   return [...new Uint8Array(Int32Array.of(value).buffer)];
 }
 
-/** Runs parts one after the other. */
-export function sequence(...parts: readonly Code[]): Code {
-  const out: number[] = [];
-  for (const part of parts) for (const byte of part) out.push(byte);
-  return out;
+/** The bytes of a tree, in order. */
+function layOut(code: Code): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(sizeOf(code));
+  place(bytes, 0, code);
+  return bytes;
 }
 
-export const get = (local: Local): Code => [0x20, ...unsigned(local)];
-export const set = (local: Local, value: Code): Code => [...value, 0x21, ...unsigned(local)];
+function sizeOf(code: Code): number {
+  if (code instanceof Uint8Array) return code.length;
+  let size = 0;
+  for (const part of code) size += typeof part === "number" ? 1 : sizeOf(part);
+  return size;
+}
 
-const unary = (...op: number[]) => (a: Code): Code => [...a, ...op];
-const binary = (...op: number[]) => (a: Code, b: Code): Code => [...a, ...b, ...op];
-const ternary = (...op: number[]) => (a: Code, b: Code, c: Code): Code => [...a, ...b, ...c, ...op];
+/** Returns where the next byte goes. */
+function place(bytes: Uint8Array, at: number, code: Code): number {
+  if (code instanceof Uint8Array) {
+    bytes.set(code, at);
+    return at + code.length;
+  }
+  for (const part of code) {
+    if (typeof part === "number") bytes[at++] = part;
+    else at = place(bytes, at, part);
+  }
+  return at;
+}
+
+/** Runs parts one after the other. */
+export function sequence(...parts: readonly Code[]): Code {
+  return parts;
+}
+
+export const get = (local: Local): Code => [0x20, unsigned(local)];
+export const set = (local: Local, value: Code): Code => [value, 0x21, unsigned(local)];
+
+const unary = (...op: number[]) => (a: Code): Code => [a, op];
+const binary = (...op: number[]) => (a: Code, b: Code): Code => [a, b, op];
+const ternary = (...op: number[]) => (a: Code, b: Code, c: Code): Code => [a, b, c, op];
 const vector = (op: number): number[] => [0xfd, ...unsigned(op)];
 
 /** Address operands: alignment hint, memory index (bit 6 says that an index follows), constant offset. */
@@ -63,19 +88,19 @@ function address(align: number, offset: number, memory: number): number[] {
   return memory === 0 ? [align, ...unsigned(offset)] : [align | 0x40, memory, ...unsigned(offset)];
 }
 const load = (op: number[], align: number) => (at: Code, offset = 0, memory = 0): Code => [
-  ...at,
-  ...op,
-  ...address(align, offset, memory),
+  at,
+  op,
+  address(align, offset, memory),
 ];
 const store = (op: number[], align: number) => (at: Code, value: Code, offset = 0, memory = 0): Code => [
-  ...at,
-  ...value,
-  ...op,
-  ...address(align, offset, memory),
+  at,
+  value,
+  op,
+  address(align, offset, memory),
 ];
 
 export const i32 = {
-  const: (value: number): Code => [0x41, ...signed(value)],
+  const: (value: number): Code => [0x41, signed(value)],
   add: binary(0x6a),
   sub: binary(0x6b),
   mul: binary(0x6c),
@@ -94,7 +119,7 @@ export const i32 = {
 };
 
 export const f32 = {
-  const: (value: number): Code => [0x43, ...floatBytes(value)],
+  const: (value: number): Code => [0x43, floatBytes(value)],
   add: binary(0x92),
   sub: binary(0x93),
   mul: binary(0x94),
@@ -121,9 +146,9 @@ export const v128 = {
     at: Code,
     value: Code,
     offset = 0,
-  ): Code => [...at, ...value, ...vector(0x5b), 0, ...unsigned(offset), 0],
-  constF32: (value: number): Code => [...vector(12), ...[0, 1, 2, 3].flatMap(() => floatBytes(value))],
-  constI32: (value: number): Code => [...vector(12), ...[0, 1, 2, 3].flatMap(() => wordBytes(value))],
+  ): Code => [at, value, vector(0x5b), 0, unsigned(offset), 0],
+  constF32: (value: number): Code => [vector(12), range(4).map(() => floatBytes(value))],
+  constI32: (value: number): Code => [vector(12), range(4).map(() => wordBytes(value))],
   and: binary(...vector(0x4e)),
   or: binary(...vector(0x50)),
   xor: binary(...vector(0x51)),
@@ -132,7 +157,7 @@ export const v128 = {
 };
 
 export const i32x4 = {
-  extract: (a: Code, lane: number): Code => [...a, ...vector(0x1b), lane],
+  extract: (a: Code, lane: number): Code => [a, vector(0x1b), lane],
   add: binary(...vector(0xae)),
   sub: binary(...vector(0xb1)),
   shl: binary(...vector(0xab)),
@@ -158,7 +183,7 @@ export const i16x8 = {
 
 export const f32x4 = {
   splat: unary(...vector(0x13)),
-  extract: (a: Code, lane: number): Code => [...a, ...vector(0x1f), lane],
+  extract: (a: Code, lane: number): Code => [a, vector(0x1f), lane],
   abs: unary(...vector(0xe0)),
   neg: unary(...vector(0xe1)),
   sqrt: unary(...vector(0xe3)),
@@ -203,7 +228,7 @@ export function when(condition: Code, ...body: readonly Code[]): Code {
 }
 
 export function call(index: number, ...parameters: readonly Code[]): Code {
-  return sequence(...parameters, [0x10, ...unsigned(index)]);
+  return sequence(...parameters, [0x10, unsigned(index)]);
 }
 
 export function range(count: number): number[] {
@@ -310,7 +335,7 @@ export class ModuleBuilder {
       f.exported ? [sequence(text(f.name), [0], unsigned(index))] : []
     );
     const names = vectorOf(functions.map((f, index) => sequence(unsigned(index), text(f.name))));
-    return Uint8Array.from(sequence(
+    return layOut(sequence(
       [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
       section(
         1,
@@ -328,7 +353,7 @@ export class ModuleBuilder {
 
 function text(value: string): Code {
   const bytes = new TextEncoder().encode(value);
-  return sequence(unsigned(bytes.length), [...bytes]);
+  return [unsigned(bytes.length), bytes];
 }
 
 function vectorOf(items: readonly Code[]): Code {
@@ -336,7 +361,13 @@ function vectorOf(items: readonly Code[]): Code {
 }
 
 function block(id: number, content: Code): Code {
-  return sequence([id], unsigned(content.length), content);
+  return [id, sized(content)];
+}
+
+/** Bytes behind their number. */
+function sized(content: Code): Code {
+  const bytes = layOut(content);
+  return [unsigned(bytes.length), bytes];
 }
 
 function section(id: number, items: readonly Code[]): Code {
@@ -350,8 +381,6 @@ function functionBody(f: BuiltFunction): Code {
     if (last !== undefined && last.type === type) last.count++;
     else groups.push({ type, count: 1 });
   }
-  const content = sequence(vectorOf(groups.map(({ type, count }) => [...unsigned(count), type])), f.body, [
-    0x0b,
-  ]);
-  return sequence(unsigned(content.length), content);
+  const locals = vectorOf(groups.map(({ type, count }) => [unsigned(count), type]));
+  return sized([locals, f.body, 0x0b]);
 }

@@ -10,11 +10,21 @@ export interface SharedMemories {
   readonly weights: readonly WebAssembly.Memory[];
 }
 
+interface WeightViews {
+  readonly f32: Float32Array;
+  readonly f16: Float16Array;
+  readonly u16: Uint16Array;
+}
+
 export class Machine {
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
   readonly u32: Uint32Array;
   readonly f32: Float32Array;
+  /** Views of the weight memories. */
+  readonly weights: readonly WeightViews[];
+  /** Threads that share the step which runs: all of them, or this one alone. */
+  sharers: number;
   readonly #kernels = new Map<string, Kernels[]>();
   readonly #tables = new WeakMap<Kernels, Kernel[][]>();
   readonly #modules = new Map<string, WebAssembly.Module>();
@@ -27,11 +37,17 @@ export class Machine {
     readonly scratch: number,
     readonly scratchBytes: number,
   ) {
+    this.sharers = threads;
     const { buffer } = memories.memory;
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.u32 = new Uint32Array(buffer);
     this.f32 = new Float32Array(buffer);
+    this.weights = memories.weights.map((weights) => ({
+      f32: new Float32Array(weights.buffer),
+      f16: new Float16Array(weights.buffer),
+      u16: new Uint16Array(weights.buffer),
+    }));
   }
 
   /**
@@ -70,8 +86,8 @@ export class Machine {
   /** This thread's part [from, to) of `count` things. Whole things only: a result never depends on the thread count. */
   share(count: number): [from: number, to: number] {
     return [
-      Math.floor(count * this.thread / this.threads),
-      Math.floor(count * (this.thread + 1) / this.threads),
+      Math.floor(count * this.thread / this.sharers),
+      Math.floor(count * (this.thread + 1) / this.sharers),
     ];
   }
 }

@@ -15,6 +15,7 @@ export function createMemory(bytes: number): WebAssembly.Memory {
 export class Arena {
   #next: number;
   readonly #free = new Map<number, number[]>();
+  readonly #reused = new Set<number>();
   readonly #sizes = new Map<number, number>();
   #live = 0;
 
@@ -50,10 +51,16 @@ export class Arena {
     return (this.#free.get(size)?.length ?? 0) > 0 || this.#next + size <= this.end;
   }
 
+  /** Whether an address that was taken had been given back before, and so may not be zero. */
+  reused(address: number): boolean {
+    return this.#reused.has(address);
+  }
+
   give(address: number): void {
     const size = this.#sizes.get(address);
     assert(size !== undefined, "memory is given back once");
     this.#sizes.delete(address);
+    this.#reused.add(address);
     this.#live -= size;
     const list = this.#free.get(size);
     if (list === undefined) this.#free.set(size, [address]);

@@ -1,6 +1,5 @@
 /** Operations that move rows about: embed, gather_rows, scatter_rows, patchify, vision_embed. Threads take whole rows. */
 import { FEATURE_ROW } from "../ops/backend.ts";
-import { widen } from "../ops/widen.ts";
 import type { Machine } from "./machine.ts";
 import { FORMATS } from "./matmul.ts";
 import { WEIGHT_STEP_BYTES } from "./tile.ts";
@@ -20,6 +19,7 @@ export const EmbedWord = {
   scale: 7,
   features: 8,
   out: 9,
+  vocab: 10,
 } as const;
 export const GatherWord = { x: 0, rows: 1, count: 2, dim: 3, out: 4 } as const;
 export const PatchifyWord = { pixels: 0, images: 1, height: 2, width: 3, patch: 4, out: 5 } as const;
@@ -39,10 +39,9 @@ export function runEmbed(machine: Machine, w: Uint32Array): void {
   const dim = w[EmbedWord.dim], format = FORMATS[w[EmbedWord.format]];
   assert(!isQuantised(format), "embedding tables are stored as they are");
   const elementBytes = WEIGHT_STEP_BYTES[format] / PANEL;
-  const buffer = machine.memories.weights[w[EmbedWord.memory]].buffer;
+  const weights = machine.weights[w[EmbedWord.memory]];
   // Halves are stored scaled by 2^shift; `scale` is 2^(112 − shift), see weights.ts.
   const unscale = format === "f16" ? floatOf(w[EmbedWord.scale]) / 2 ** 112 : 1;
-  const panelElements = dim * PANEL;
   const [first, last] = machine.share(w[EmbedWord.count]);
   for (let t = first; t < last; t++) {
     const token = u32[(w[EmbedWord.tokens] >>> 2) + t], out = (w[EmbedWord.out] >>> 2) + t * dim;
@@ -51,42 +50,37 @@ export function runEmbed(machine: Machine, w: Uint32Array): void {
       f32.copyWithin(out, row, row + dim);
       continue;
     }
-    const address = w[EmbedWord.panel] + Math.floor(token / PANEL) * w[EmbedWord.panelStride];
-    const column = token % PANEL;
-    const panel = new Uint8Array(buffer, address, panelElements * elementBytes);
+    assert(token < w[EmbedWord.vocab], "token ids are below the table's rows");
+    const panel = w[EmbedWord.panel] + Math.floor(token / PANEL) * w[EmbedWord.panelStride];
+    let from = panel / elementBytes + token % PANEL;
     if (format === "f32") {
-      const values = new Float32Array(buffer, address, panelElements);
-      for (let k = 0; k < dim; k++) f32[out + k] = values[k * PANEL + column];
+      for (let k = 0; k < dim; k++, from += PANEL) f32[out + k] = weights.f32[from];
     } else if (format === "f16") {
-      const values = new Float16Array(buffer, address, panelElements);
-      for (let k = 0; k < dim; k++) f32[out + k] = values[k * PANEL + column] * unscale;
+      for (let k = 0; k < dim; k++, from += PANEL) f32[out + k] = weights.f16[from] * unscale;
     } else {
-      const values = widen("bf16", panel);
-      for (let k = 0; k < dim; k++) f32[out + k] = values[k * PANEL + column];
+      // bf16 is the upper half of an f32.
+      for (let k = 0; k < dim; k++, from += PANEL) u32[out + k] = weights.u16[from] << 16;
     }
   }
 }
 
 export function runGatherRows(machine: Machine, w: Uint32Array): void {
-  moveRows(machine, w, (index, row) => [row, index]);
+  moveRows(machine, w, true);
 }
 
 export function runScatterRows(machine: Machine, w: Uint32Array): void {
-  moveRows(machine, w, (index, row) => [index, row]);
+  moveRows(machine, w, false);
 }
 
-function moveRows(
-  machine: Machine,
-  w: Uint32Array,
-  ends: (index: number, row: number) => [from: number, to: number],
-): void {
+/** Row i of the list is the source of row i (gather) or its target (scatter). */
+function moveRows(machine: Machine, w: Uint32Array, gather: boolean): void {
   const { u8, u32 } = machine;
-  const bytes = w[GatherWord.dim] * 4;
+  const bytes = w[GatherWord.dim] * 4, rows = w[GatherWord.rows] >>> 2;
   const [first, last] = machine.share(w[GatherWord.count]);
   for (let index = first; index < last; index++) {
-    const [from, to] = ends(index, u32[(w[GatherWord.rows] >>> 2) + index]);
-    const at = w[GatherWord.x] + from * bytes;
-    u8.copyWithin(w[GatherWord.out] + to * bytes, at, at + bytes);
+    const row = u32[rows + index];
+    const from = w[GatherWord.x] + (gather ? row : index) * bytes;
+    u8.copyWithin(w[GatherWord.out] + (gather ? index : row) * bytes, from, from + bytes);
   }
 }
 

@@ -32,6 +32,8 @@ export class WasmStep implements Step {
   readonly #scratch = new Map<number, number>();
   readonly #released = new Map<number, number[]>();
   readonly #closed: () => void;
+  /** Multiply-adds of the matmuls recorded. */
+  #products = 0;
 
   constructor(backend: WasmBackend, closed: () => void) {
     this.#backend = backend;
@@ -74,7 +76,13 @@ export class WasmStep implements Step {
     const table = o.table as WasmMatrix;
     this.#tape.record("embed", [
       ...[indexAddress(o.tokens), o.out.rows, table.cols, table.memory, table.address, table.panelStride],
-      ...[FORMATS.indexOf(table.format), bitsOf(table.scale), address(o.features), address(o.out)],
+      ...[
+        FORMATS.indexOf(table.format),
+        bitsOf(table.scale),
+        address(o.features),
+        address(o.out),
+        table.rows,
+      ],
     ]);
   }
 
@@ -117,6 +125,7 @@ export class WasmStep implements Step {
     // Sums of one panel for all rows, and three padded copies of the last one, stay in a thread's scratch.
     assert(o.x.rows * 128 + 64 <= this.#backend.machine.scratchBytes, "a step's rows fit a thread's scratch");
     const quantised = isQuantised(weight.format) && this.#backend.dot ? this.#quantiseRows(o.x) : 0;
+    this.#products += o.x.rows * weight.cols * weight.rows;
     this.#tape.record("matmul", [
       ...[
         address(o.x),
@@ -230,20 +239,11 @@ export class WasmStep implements Step {
   }
 
   finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {
-    const { machine, control } = this.#backend;
-    const words = this.#tape.words;
-    if (words.length > 0) {
-      const tape = this.#take(words.length * 4) >>> 2;
-      machine.u32.set(words, tape);
-      control.begin(tape, words.length);
-      const failure = runTape(machine, machine.u32.subarray(tape, tape + words.length), () => control.meet());
-      // A helper reports its failure before this last meeting.
-      control.meet();
-      const helperFailed = control.takeFailure();
-      if (failure !== null || helperFailed) {
-        this.abandon();
-        return Promise.reject(failure ?? new Error("a helper thread failed in this step"));
-      }
+    const { machine } = this.#backend;
+    const failure = this.#run();
+    if (failure !== null) {
+      this.abandon();
+      return Promise.reject(failure);
     }
     const results = reads.map((tensor) => {
       const at = address(tensor);
@@ -251,6 +251,28 @@ export class WasmStep implements Step {
     });
     this.abandon();
     return Promise.resolve(results);
+  }
+
+  /** Runs the tape, with the helpers or alone. */
+  #run(): Error | null {
+    const { machine, control, crowd } = this.#backend;
+    const words = this.#tape.words;
+    if (words.length === 0) return null;
+    if (crowd.alone(this.#products)) {
+      machine.sharers = 1;
+      const failure = runTape(machine, Uint32Array.from(words), () => {});
+      machine.sharers = machine.threads;
+      crowd.ranAlone();
+      return failure;
+    }
+    const tape = this.#take(words.length * 4) >>> 2;
+    machine.u32.set(words, tape);
+    control.begin(tape, words.length);
+    const failure = runTape(machine, machine.u32.subarray(tape, tape + words.length), () => control.meet());
+    // A helper reports its failure before this last meeting.
+    control.meet();
+    crowd.shared(control.takeSleeps());
+    return control.takeFailure() ? failure ?? new Error("a helper thread failed in this step") : failure;
   }
 
   abandon(): void {

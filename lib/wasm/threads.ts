@@ -5,8 +5,13 @@
  */
 import { CONTROL } from "./layout.ts";
 
-/** Rounds of spinning before sleeping, about the time that waking up takes (30 µs). */
-const SPIN_ROUNDS = 30_000;
+/**
+ * Rounds of spinning before sleeping. The most is about what waking up takes: less, and every sleep makes the other side
+ * sleep too. A wait that ended in sleep halves the next one's spinning, one that did not doubles it: when other processes
+ * take the cores, spinning is what keeps the thread that is waited for from running.
+ */
+const SPIN_ROUNDS_MAX = 30_000;
+const SPIN_ROUNDS_MIN = 8_000;
 
 /** Words of the control block, each on its own cache line. */
 const Word = {
@@ -20,10 +25,14 @@ const Word = {
   length: 81,
   /** Set by a thread that failed. */
   failed: 96,
+  /** Helpers that have begun to wait for their first step. */
+  ready: 112,
 } as const;
 
 export class Control {
   readonly #words: Int32Array;
+  #spinRounds = SPIN_ROUNDS_MAX;
+  #sleeps = 0;
 
   constructor(memory: WebAssembly.Memory, readonly threads: number) {
     this.#words = new Int32Array(memory.buffer, CONTROL, 128);
@@ -41,6 +50,16 @@ export class Control {
       return;
     }
     this.#waitWhile(Word.phase, phase, Word.sleepers);
+  }
+
+  /** Helper: says that it waits for steps from now on. */
+  report(): void {
+    Atomics.add(this.#words, Word.ready, 1);
+  }
+
+  /** Whether all helpers wait for steps. */
+  get ready(): boolean {
+    return Atomics.load(this.#words, Word.ready) === this.threads - 1;
   }
 
   /** Thread 0: lets the helpers run a tape. */
@@ -72,11 +91,23 @@ export class Control {
     return Atomics.exchange(this.#words, Word.failed, 0) === 1;
   }
 
+  /** How often this thread slept since the last call. */
+  takeSleeps(): number {
+    const sleeps = this.#sleeps;
+    this.#sleeps = 0;
+    return sleeps;
+  }
+
   #waitWhile(word: number, value: number, sleepers: number): void {
     const words = this.#words;
-    for (let round = 0; round < SPIN_ROUNDS; round++) {
-      if (Atomics.load(words, word) !== value) return;
+    for (let round = 0; round < this.#spinRounds; round++) {
+      if (Atomics.load(words, word) !== value) {
+        this.#spinRounds = Math.min(SPIN_ROUNDS_MAX, 2 * this.#spinRounds);
+        return;
+      }
     }
+    this.#spinRounds = Math.max(SPIN_ROUNDS_MIN, this.#spinRounds >> 1);
+    this.#sleeps++;
     Atomics.add(words, sleepers, 1);
     while (Atomics.load(words, word) === value) Atomics.wait(words, word, value);
     Atomics.sub(words, sleepers, 1);

@@ -1,6 +1,7 @@
 /** The program as a whole: exit codes, start lines, signals. Runs it as another process. */
 import assert from "node:assert/strict";
-import { startProcess } from "../support/process.ts";
+import { sleep, systemClock } from "../../lib/core/clock.ts";
+import { type ServerProcess, startProcess } from "../support/process.ts";
 import { gpuTest } from "../support/gpu_test.ts";
 import { pictureQuestion } from "../support/question.ts";
 
@@ -26,6 +27,15 @@ Deno.test("main --help lists the flags and ends with 0", async () => {
   }
 });
 
+Deno.test("main --version prints name and version and ends with 0", async () => {
+  const { version } = JSON.parse(await Deno.readTextFile(new URL("deno.json", PROJECT)));
+  for (const args of [["--version"], ["start", "--version"]]) {
+    const { code, out } = await run(args);
+    assert.equal(code, 0);
+    assert.equal(out, `fastcache ${version}\n`);
+  }
+});
+
 Deno.test("main answers an unknown flag, a bad value and an unknown command with one line and 2", async () => {
   const cases: [string[], Record<string, string>, RegExp][] = [
     [["start", "--prot", "1"], {}, /^error: unknown flag --prot/],
@@ -36,6 +46,12 @@ Deno.test("main answers an unknown flag, a bad value and an unknown command with
       /^error: FASTCACHE_DECODE_WINDOW: expected ITEMS:TOKENS:WAIT_MS/,
     ],
     [["serve"], {}, /^error: unknown command "serve"/],
+    [
+      ["start", "--port", "0", "--max-model-len", "64", "--default-max-tokens", "65"],
+      {},
+      /^error: --default-max/,
+    ],
+    [["start", "--port", "0", "--max-model-len", "999999"], {}, /^error: --max-model-len 999999 is more/],
   ];
   for (const [args, env, expected] of cases) {
     const { code, out, errors } = await run(args, env);
@@ -64,6 +80,21 @@ Deno.test({
   },
 });
 
+Deno.test("main says in one line, before it loads anything, what cannot be read or written, and ends with 1", async () => {
+  const cases: [string[], RegExp][] = [
+    [["start", "--port", "0", "--model", "org/name"], /^error: --model org\/name: .* not downloaded by name/],
+    [["eval", "--set", "/nonexistent"], /^error: cannot read \/nonexistent\/questions\.jsonl/],
+    [["eval", "--out", "/nonexistent/answers.jsonl"], /^error: cannot write \/nonexistent\/answers\.jsonl/],
+  ];
+  for (const [args, expected] of cases) {
+    const { code, out, errors } = await run(args);
+    assert.equal(code, 1, errors);
+    assert.equal(out, "");
+    assert.match(errors, expected);
+    assert.equal(errors.trimEnd().split("\n").length, 1, errors);
+  }
+});
+
 gpuTest("main names the file that a model directory lacks and ends with 1", async () => {
   const folder = await Deno.makeTempDir();
   try {
@@ -88,26 +119,58 @@ gpuTest(
     const server = await startProcess([]);
     assert.equal(server.banner.filter((line) => line.startsWith("listening on ")).length, 1);
     assert.match(server.banner.at(-1)!, /^listening on http:\/\/127\.0\.0\.1:\d+$/);
-    for (const word of ["adapter", "KV pool", "longest context", "max_tokens", "windows"]) {
+    assert(server.banner.some((line) => /^(adapter|device): /.test(line)));
+    for (const word of ["KV pool", "longest context", "max_tokens", "windows"]) {
       assert(server.banner.some((line) => line.includes(word)), `${word} in ${server.banner.join("\n")}`);
     }
     assert.equal((await fetch(`${server.url}/ready`).then(drop)).status, 200);
 
-    const tokens = 200;
-    const response = await fetch(`${server.url}/v1/chat/completions`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({
-        ...pictureQuestion(0),
-        ignore_eos: true,
-        max_completion_tokens: tokens,
-        stream: true,
-      }),
-    });
-    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-    let text = (await reader.read()).value ?? "";
+    const finish = await beginStream(server);
     server.signal("SIGTERM");
     for (let ready = 200; ready === 200;) ready = (await fetch(`${server.url}/ready`).then(drop)).status;
+    await finish();
+    assert.equal((await server.status).code, 0);
+    await server.stop();
+    assert.match(server.errors(), /^stopping: running requests have 30 s to end$/m);
+  },
+);
+
+Deno.test("main start finishes a running stream after a Ctrl-C that arrives twice", {
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  const server = await startProcess(["--backend", "wasm"]);
+  const finish = await beginStream(server);
+  server.signal("SIGINT");
+  // As the terminal's process group and deno task send it.
+  await sleep(systemClock, 50);
+  server.signal("SIGINT");
+  await finish();
+  assert.equal((await server.status).code, 0);
+  await server.stop();
+});
+
+Deno.test("main start that runs nothing stops without a word about requests", async () => {
+  const server = await startProcess(["--backend", "wasm", "--max-model-len", "64"]);
+  assert(server.banner.some((line) => /^warning: .* holds no picture/.test(line)), server.banner.join("\n"));
+  assert.equal(await server.stop(), 0);
+  assert.match(server.errors(), /^stopping$/m);
+});
+
+/** Starts a long answer; the returned function reads it to its end and checks that nothing is missing. */
+async function beginStream(server: ServerProcess): Promise<() => Promise<void>> {
+  const response = await fetch(`${server.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      ...pictureQuestion(0),
+      ignore_eos: true,
+      max_completion_tokens: 200,
+      stream: true,
+    }),
+  });
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let text = (await reader.read()).value ?? "";
+  return async () => {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) break;
@@ -115,10 +178,8 @@ gpuTest(
     }
     assert.match(text, /data: \[DONE\]\n\n$/);
     assert.match(text, /"finish_reason":"length"/);
-    assert.equal((await server.status).code, 0);
-    await server.stop();
-  },
-);
+  };
+}
 
 async function drop(response: Response): Promise<Response> {
   await response.body?.cancel();

@@ -10,6 +10,7 @@ import { WasmBackend } from "../../lib/wasm/backend.ts";
 import { ReferenceBackend } from "../reference/backend.ts";
 import { assertClose, type Numbers, type Tolerance } from "./compare.ts";
 import { Scope } from "./scope.ts";
+import { NO_KERNELS } from "./wasm.ts";
 
 interface Candidate {
   readonly name: string;
@@ -29,7 +30,12 @@ const ORACLE: Candidate = {
 /** Backends that are compared with the oracle. */
 const DEVICES: readonly Candidate[] = [
   // Two threads, so that shares and barriers are tested wherever the tests run.
-  { name: "wasm", missing: null, open: () => WasmBackend.create({ threads: 2, weightBytes: 1 << 20 }) },
+  {
+    name: "wasm",
+    missing: null,
+    open: () =>
+      WasmBackend.create({ threads: 2, weightBytes: 1 << 20, sharesAll: true, examine: NO_KERNELS }),
+  },
   { name: "webgpu", missing: (await findAdapter()).reason, open: createGpuBackend },
 ];
 

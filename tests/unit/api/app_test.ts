@@ -168,8 +168,11 @@ Deno.test("x-request-id is taken if it is sound, made if not, and stands in the 
   const { post, lines, scheduler } = scriptedApp();
   const mine = await post(CHAT, good, { "x-request-id": "trace:42" });
   assert.equal(mine.headers.get("x-request-id"), "trace:42");
+  await mine.text();
   for (const [index, bad] of ["two words", "x".repeat(129)].entries()) {
-    const made = (await post(CHAT, good, { "x-request-id": bad })).headers.get("x-request-id") ?? "";
+    const response = await post(CHAT, good, { "x-request-id": bad });
+    await response.text();
+    const made = response.headers.get("x-request-id") ?? "";
     assert.match(made, /^req-[0-9a-f]{24}$/);
     assert.equal(lines[index + 1].id, made);
     assert.equal(scheduler.requests[index + 1].id, made);
@@ -177,15 +180,16 @@ Deno.test("x-request-id is taken if it is sound, made if not, and stands in the 
   assert.equal(lines[0].id, "trace:42");
 });
 
-Deno.test("the access log has one line per request, with tokens where there are some", async () => {
+Deno.test("the access log has one line per request, none for probes, with tokens where there are some", async () => {
   const { app, post, lines } = scriptedApp();
-  await app.request("/health?secret=1");
-  await post(CHAT, good);
+  for (const path of ["/health?secret=1", "/ready", "/metrics"]) await (await app.request(path)).text();
+  await app.request("/v1/models?secret=1");
+  await (await post(CHAT, good)).text();
   await post(CHAT, "{");
   assert.deepEqual(lines.map(({ ms: _, id: __, ...line }) => line), [
     {
       method: "GET",
-      path: "/health",
+      path: "/v1/models",
       status: 200,
       prompt_tokens: undefined,
       completion_tokens: undefined,

@@ -153,7 +153,7 @@ const CHAT_ROWS: Readonly<Record<string, Row>> = {
   "top_k below -1": [chat({ top_k: -2 }), "invalid_value", "top_k"],
   "top_k that is no whole number": [chat({ top_k: 1.5 }), "invalid_type", "top_k"],
   "min_p above 1": [chat({ min_p: 2 }), "invalid_value", "min_p"],
-  "a seed that is no whole number": [chat({ seed: 0.5 }), "invalid_value", "seed"],
+  "a seed that is no whole number": [chat({ seed: 0.5 }), "invalid_type", "seed"],
   "a seed beyond 64 bits": [chat({ seed: 2 ** 70 }), "invalid_value", "seed"],
   "max_tokens 0": [chat({ max_tokens: 0 }), "invalid_value", "max_tokens"],
   "negative max_completion_tokens": [
@@ -198,6 +198,16 @@ const CHAT_ROWS: Readonly<Record<string, Row>> = {
     "missing_required_parameter",
     "kv_compression.method",
   ],
+  "a compression field of another name": [
+    chat({ kv_compression: { method: "knorm", ratio: 0.5, window: 4 } }),
+    "unsupported_parameter",
+    "kv_compression.window",
+  ],
+  "a slip in the name of a compression field": [
+    chat({ kv_compression: { methd: "knorm", ratio: 0.5 } }),
+    "unsupported_parameter",
+    "kv_compression.methd",
+  ],
   "a ratio that is text": [
     chat({ kv_compression: { method: "knorm", ratio: "half" } }),
     "invalid_type",
@@ -222,7 +232,7 @@ const COMPLETION_ROWS: Readonly<Record<string, Row>> = {
   "a list of truths": [{ prompt: [true] }, "invalid_type", "prompt[0]"],
   "an id beyond the vocabulary": [{ prompt: [1, 1000] }, "invalid_value", "prompt[1]"],
   "a negative id": [{ prompt: [[-1]] }, "invalid_value", "prompt[0][0]"],
-  "half an id": [{ prompt: [1.5] }, "invalid_value", "prompt[0]"],
+  "half an id": [{ prompt: [1.5] }, "invalid_type", "prompt[0]"],
   "too many ids": [{ prompt: Array(128).fill(1) }, "context_length_exceeded", "prompt"],
   "logprobs that is a truth": [{ prompt: "x", logprobs: true }, "invalid_type", "logprobs"],
 };

@@ -69,6 +69,18 @@ Deno.test("chat: return_token_ids and return_timings add ids and timings", async
   assert.deepEqual(body.timings, finished.timings);
 });
 
+Deno.test("chat: timings are whole microseconds", async () => {
+  const { post } = scriptedApp(async function* () {
+    for await (const event of hello()) {
+      yield event.type === "finished"
+        ? { ...event, timings: { decode: { wait_ms: 0.1 + 0.2, run_ms: 1234.56789 } } }
+        : event;
+    }
+  });
+  const body = await (await post(PATH, { messages, return_timings: true })).json();
+  assert.deepEqual(body.timings, { decode: { wait_ms: 0.3, run_ms: 1234.568 } });
+});
+
 Deno.test("chat: logprobs carry text, bytes and alternatives, and stay finite", async () => {
   const { post, scheduler } = scriptedApp(helloWithLogprobs);
   const body = await (await post(PATH, { messages, logprobs: true, top_logprobs: 2 })).json();

@@ -61,12 +61,14 @@ Deno.test("metrics: requests are counted by route and status, and clients cannot
   await app.request("/v1/models/b");
   await app.request("/nothing/here");
   await app.request("/nor/here", { method: "FROB" });
-  await post("/v1/completions", { prompt: "x" });
+  await app.request("/health");
+  await (await post("/v1/completions", { prompt: "x" })).text();
   const samples = await scrape(app);
   const counted = [...samples].filter(([name]) => name.startsWith("fastcache_http_requests_total"));
   assert.deepEqual(Object.fromEntries(counted), {
-    'fastcache_http_requests_total{route="/v1/models/:id{.+}",status="404"}': 2,
+    'fastcache_http_requests_total{route="/v1/models/:id",status="404"}': 2,
     'fastcache_http_requests_total{route="/*",status="404"}': 2,
+    'fastcache_http_requests_total{route="/health",status="200"}': 1,
     'fastcache_http_requests_total{route="/v1/completions",status="200"}': 1,
   });
 });

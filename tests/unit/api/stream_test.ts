@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { RequestError } from "../../../lib/core/errors.ts";
 import { KEEP_ALIVE_MS } from "../../../lib/core/limits.ts";
+import { STATUS_WAIT_MS } from "../../../lib/api/body_stream.ts";
 import { serve } from "../../../lib/api/serve.ts";
 import { type Clock, systemClock } from "../../../lib/core/clock.ts";
 import type { GenerateEvent } from "../../../scheduler/messages.ts";
@@ -111,8 +112,8 @@ Deno.test("stream: silence opens the stream and comments come until the first to
   }, { clock });
   let response: Response | null = null;
   const answered = post(PATH, body).then((value) => response = value);
-  await clock.advance(KEEP_ALIVE_MS - 1);
-  assert.equal(response, null, "nothing is decided before the interval has passed");
+  await clock.advance(STATUS_WAIT_MS - 1);
+  assert.equal(response, null, "nothing is decided before the wait is over");
   await clock.advance(1);
   const frames = framesOf(await answered);
   await clock.advance(KEEP_ALIVE_MS);
@@ -131,7 +132,7 @@ Deno.test("stream: an error after a comment travels in the stream", async () => 
     yield { type: "failed", error: new RequestError("context_length_exceeded", "Too long.", "messages") };
   }, { clock });
   const answered = post(PATH, body);
-  await clock.advance(KEEP_ALIVE_MS);
+  await clock.advance(STATUS_WAIT_MS);
   const response = await answered;
   gate.resolve();
   const frames = await framesOf(response);
@@ -139,6 +140,60 @@ Deno.test("stream: an error after a comment travels in the stream", async () => 
   assert.equal(frames[0], ": keep-alive");
   assert.equal((frames[1] as { error: { code: string } }).error.code, "context_length_exceeded");
   assert.equal(frames.length, 2);
+});
+
+Deno.test("whole: an answer that takes long writes nothing before its JSON", async () => {
+  const clock = new HandClock();
+  const gate = Promise.withResolvers<void>();
+  const { post, lines } = scriptedApp(async function* () {
+    yield await Promise.resolve(admitted);
+    await gate.promise;
+    yield* hello();
+  }, { clock });
+  const answered = post(PATH, { ...body, stream: false });
+  await clock.advance(STATUS_WAIT_MS);
+  const response = await answered;
+  assert.equal(response.status, 200);
+  assert.equal(response.headers.get("content-type"), "application/json");
+  const pieces: Uint8Array[] = [];
+  const read = response.body!.pipeTo(new WritableStream({ write: (piece) => void pieces.push(piece) }));
+  await clock.advance(2 * KEEP_ALIVE_MS);
+  assert.equal(pieces.length, 0);
+  assert.equal(lines.length, 0);
+  gate.resolve();
+  await read;
+  assert.equal(pieces.length, 1);
+  assert.equal(JSON.parse(new TextDecoder().decode(pieces[0])).choices[0].message.content, "Hello");
+  assert.deepEqual(lines.map(({ status, end, ms }) => [status, end, ms]), [
+    [200, "stop", STATUS_WAIT_MS + 2 * KEEP_ALIVE_MS],
+  ]);
+});
+
+Deno.test("whole: an error after the status is the error's body", async () => {
+  const clock = new HandClock();
+  const gate = Promise.withResolvers<void>();
+  const { post, lines } = scriptedApp(async function* () {
+    await gate.promise;
+    yield { type: "failed", error: new RequestError("engine_failed", "The step failed.") };
+  }, { clock });
+  const answered = post(PATH, { ...body, stream: false });
+  await clock.advance(STATUS_WAIT_MS);
+  const response = await answered;
+  gate.resolve();
+  assert.equal(response.status, 200);
+  assert.equal((await response.json()).error.code, "engine_failed");
+  assert.equal(lines[0].end, "engine_failed");
+});
+
+Deno.test("whole: cancelling the body of a waiting answer cancels the request", async () => {
+  const clock = new HandClock();
+  const { post, scheduler, lines } = scriptedApp(untilAborted, { clock });
+  const answered = post(PATH, { ...body, stream: false });
+  await clock.advance(STATUS_WAIT_MS);
+  await (await answered).body!.cancel();
+  assert.equal(scheduler.cancelled, 1);
+  assert.equal(lines.length, 1);
+  assert.equal(lines[0].end, "disconnected");
 });
 
 Deno.test("stream: an unexpected exception says nothing of the inside", async () => {

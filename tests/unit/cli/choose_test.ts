@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { chooseWindows, contextLimit, fitPool } from "../../../lib/cli/choose.ts";
+import {
+  checkDefaultMaxTokens,
+  chooseWindows,
+  contextLimit,
+  fitPool,
+  pictureWarning,
+} from "../../../lib/cli/choose.ts";
 import { StartError, UsageError } from "../../../lib/core/errors.ts";
 import { defaultWindows } from "../../../scheduler/window.ts";
 import { ENGINE_FACTS } from "./engine_facts.ts";
@@ -18,6 +24,24 @@ Deno.test("fitPool shortens a context that the pool cannot hold, and refuses one
   assert.equal(fitPool(2048, null, ENGINE_FACTS), 2048);
   assert.equal(fitPool(8192, null, ENGINE_FACTS), 3264);
   assert.throws(() => fitPool(8192, 8192, ENGINE_FACTS), StartError);
+  assert.throws(() => fitPool(8192, 8192, ENGINE_FACTS), /needs --kv-memory 20971520 \(20\.0 MiB\)$/);
+});
+
+Deno.test("checkDefaultMaxTokens refuses a limit above the context", () => {
+  checkDefaultMaxTokens(null, 100);
+  checkDefaultMaxTokens(100, 100);
+  assert.throws(() => checkDefaultMaxTokens(101, 100), UsageError);
+});
+
+Deno.test("pictureWarning speaks up when a picture, a question and one token of an answer do not fit", () => {
+  // Ten tokens of template and question beside the picture's own.
+  const text = {
+    render: () => "",
+    encode: (_: string, __: string, images: readonly number[]) => new Array<number>(10 + images[0]),
+  };
+  assert.equal(pictureWarning(text, 64, 75), null);
+  assert.match(pictureWarning(text, 64, 74)!, /^warning: .* 74 tokens .* 75$/);
+  assert.equal(pictureWarning(text, 0, 2), null);
 });
 
 Deno.test("chooseWindows takes the flags given and the defaults for the others", () => {
@@ -29,5 +53,8 @@ Deno.test("chooseWindows takes the flags given and the defaults for the others",
     compressWindow: null,
     decodeWindow: null,
   };
-  assert.deepEqual(chooseWindows(flags, ENGINE_FACTS), { ...defaultWindows(32, 4096), encode: encodeWindow });
+  assert.deepEqual(chooseWindows(flags, ENGINE_FACTS), {
+    ...defaultWindows(32, 4096, true),
+    encode: encodeWindow,
+  });
 });

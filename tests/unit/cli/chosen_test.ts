@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
-import { chosenLines, poolTokens, size } from "../../../lib/cli/chosen.ts";
+import { chosenLines, compressibleTokens, poolTokens, size } from "../../../lib/cli/chosen.ts";
 import { ENGINE_FACTS } from "./engine_facts.ts";
 
 Deno.test("poolTokens counts whole pages in every layer", () => {
   // 1024 pages / 5 layers = 204 pages a layer, 16 slots each.
   assert.equal(poolTokens(ENGINE_FACTS), 3264);
+});
+
+Deno.test("compressibleTokens counts the prompt and its copy at one moment", () => {
+  // 204 pages a layer: 136 of the prompt and 68 of the copy.
+  assert.equal(compressibleTokens(ENGINE_FACTS, { method: "knorm", ratio: 0.5 }), 136 * 16);
+  // 170 pages and 34.
+  assert.equal(compressibleTokens(ENGINE_FACTS, { method: "mean-pool", ratio: 0.8 }), 170 * 16);
 });
 
 Deno.test("size picks the largest unit that leaves at least one", () => {
@@ -14,13 +21,14 @@ Deno.test("size picks the largest unit that leaves at least one", () => {
 });
 
 Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default max_tokens and windows", () => {
-  const lines = chosenLines({
+  const chosen = {
     facts: ENGINE_FACTS,
     modelName: "m",
     architecture: "LlamaForCausalLM",
     maxModelLen: 2048,
     maxNumSeqs: 32,
     defaultMaxTokens: null,
+    compression: null,
     windows: {
       encode: { items: 8, tokens: 512, waitMs: 2 },
       prefill: { items: 16, tokens: 2048, waitMs: 5 },
@@ -28,12 +36,19 @@ Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default 
       decode: { items: 32, tokens: 32, waitMs: 0 },
     },
     loadMs: 1234,
-  });
-  assert.deepEqual(lines, [
+  };
+  assert.deepEqual(chosenLines(chosen), [
     "adapter: llvmpipe (software), webgpu",
     "model: m (LlamaForCausalLM), loaded in 1.2 s",
     "KV pool: 8.0 MiB, 3264 tokens in f16",
     "longest context: 2048 tokens; default max_tokens: what fits; sequences at one time: 32",
     "windows (items:tokens:wait ms): encode 8:512:2, prefill 16:2048:5, compress 32:65536:2, decode 32:32:0",
   ]);
+  const compressing = chosenLines({ ...chosen, compression: { method: "knorm", ratio: 0.5 } });
+  assert.equal(
+    compressing[2],
+    "KV pool: 8.0 MiB, 3264 tokens in f16; a prompt of 2176 fits with its copy by knorm:0.5",
+  );
+  const wasm = { ...ENGINE_FACTS, backend: "wasm", adapter: "WebAssembly SIMD, 2 threads" };
+  assert.equal(chosenLines({ ...chosen, facts: wasm })[0], "device: WebAssembly SIMD, 2 threads");
 });

@@ -78,9 +78,12 @@ Deno.test("parseFlags reads an environment twin for every flag", () => {
 });
 
 Deno.test("parseFlags refuses unknown flags and names a close one", () => {
-  assert.match(refusal(["--prot", "1"]), /^unknown flag --prot/);
-  assert.match(refusal(["--kv-memry", "1"]), /unknown flag --kv-memry, did you mean --kv-memory\?/);
-  assert.match(refusal(["-p", "1"]), /^unknown flag -p/);
+  assert.match(refusal(["--prot", "1"]), /^unknown flag --prot; see --help$/);
+  assert.match(
+    refusal(["--kv-memry", "1"]),
+    /unknown flag --kv-memry \(did you mean --kv-memory\?\); see --help$/,
+  );
+  assert.match(refusal(["-p", "1"]), /^unknown flag -p; see --help$/);
 });
 
 Deno.test("parseFlags refuses a missing value, a stray argument and --", () => {
@@ -99,10 +102,11 @@ Deno.test("parseFlags names the flag or the variable whose value is bad", () => 
   assert.match(refusal([], { FASTCACHE_KV_MEMORY: "lots" }), /^FASTCACHE_KV_MEMORY: expected bytes/);
 });
 
-Deno.test("parseFlags reports --help and still reads the rest", () => {
-  assert.equal(parseFlags(SERVE_FLAGS, ["--help", "--port", "1"], () => undefined).help, true);
-  assert.equal(parseFlags(SERVE_FLAGS, ["-h"], () => undefined).help, true);
-  assert.equal(parseFlags(SERVE_FLAGS, [], () => undefined).help, false);
+Deno.test("parseFlags reports --help and --version and still reads the rest", () => {
+  assert.equal(parseFlags(SERVE_FLAGS, ["--help", "--port", "1"], () => undefined).asked, "help");
+  assert.equal(parseFlags(SERVE_FLAGS, ["-h"], () => undefined).asked, "help");
+  assert.equal(parseFlags(SERVE_FLAGS, ["--version"], () => undefined).asked, "version");
+  assert.equal(parseFlags(SERVE_FLAGS, [], () => undefined).asked, null);
 });
 
 Deno.test("helpText names every flag of every command with its default", () => {

@@ -4,6 +4,7 @@ import {
   readBytes,
   readChoice,
   readCompression,
+  readDtype,
   readHost,
   readOrigin,
   readSeconds,
@@ -32,6 +33,12 @@ Deno.test("readBytes takes plain bytes and binary units in any case", () => {
 
 Deno.test("readBytes refuses nothing, zero, decimal units and numbers beyond 2^53", () => {
   refuses(readBytes, ["", "0", "-1", "1MB", "1G", "KiB", "1e9", "9007199254740993GiB", "1.2.3MiB"]);
+});
+
+Deno.test("readBytes tells how to write a decimal unit", () => {
+  assert.throws(() => readBytes("512MB"), /got "512MB": write 512MiB$/);
+  assert.throws(() => readBytes("1.5 g"), /write 1\.5GiB$/);
+  assert.throws(() => readBytes("lots"), /got "lots"$/);
 });
 
 Deno.test("readWindow takes items, tokens and milliseconds", () => {
@@ -68,6 +75,15 @@ Deno.test("readCompression refuses unknown methods and ratios that do not fit", 
     "knorm:0.5:1",
   ]);
   refuses(readCompression, ["mean-pool:0.7"]);
+  assert.throws(() => readCompression("knorm:-1"), /got "knorm:-1"$/);
+});
+
+Deno.test("readDtype takes auto, a format, and a format with the family of its products", () => {
+  assert.equal(readDtype("auto"), "stored");
+  assert.deepEqual(readDtype("int8"), { format: "int8", family: "dot" });
+  assert.deepEqual(readDtype("int4-dot"), { format: "int4", family: "dot" });
+  assert.deepEqual(readDtype("int4-exact"), { format: "int4", family: "exact" });
+  refuses(readDtype, ["", "f16", "int2", "int8-", "int8-fast", "INT8", "auto-exact", "int8-exact-dot"]);
 });
 
 Deno.test("readWhole keeps to its bounds and to digits", () => {

@@ -8,7 +8,7 @@ function viewOf(view: Partial<PlanView>): PlanView {
   return {
     nowMs: 1000,
     last: null,
-    windows: defaultWindows(8, 64),
+    windows: defaultWindows(8, 64, false),
     stepTokensMax: 64,
     encode: NOTHING,
     prefill: { ready: [], company: false },
@@ -85,15 +85,15 @@ Deno.test("plan begins no prompt without a seat, but goes on with one that has b
   });
 });
 
-Deno.test("plan gives pages back before it takes new ones: compress, encode, prefill, decode", () => {
+Deno.test("plan gives pages back before it takes new ones: compress, prefill, encode, decode", () => {
   const all = { compress: waiting(1), encode: waiting(1), prefill: prompts([5, 1]), decode: waiting(1) };
   const kinds: string[] = [];
   let view = viewOf({ ...all, last: "decode" });
-  for (const stage of ["compress", "encode", "prefill", "decode"] as const) {
+  for (const stage of ["compress", "prefill", "encode", "decode"] as const) {
     kinds.push(plan(view).kind);
     view = { ...view, [stage]: NOTHING };
   }
-  assert.deepEqual(kinds, ["compress", "encode", "prefill", "decode"]);
+  assert.deepEqual(kinds, ["compress", "prefill", "encode", "decode"]);
 });
 
 Deno.test("plan decodes no more sequences than a step takes", () => {

@@ -23,7 +23,8 @@ Deno.test("releaseAtMs waits for company only when some may come", () => {
 });
 
 Deno.test("defaultWindows never asks for more prompt tokens than a step takes", () => {
-  assert.equal(defaultWindows(32, 512).prefill.tokens, 512);
-  assert.equal(defaultWindows(32, 4096).prefill.tokens, 2048);
-  assert.equal(defaultWindows(32, 4096).decode.items, 32);
+  assert.equal(defaultWindows(32, 512, false).prefill.tokens, 512);
+  assert.equal(defaultWindows(32, 4096, false).prefill.tokens, 2048);
+  assert.equal(defaultWindows(32, 4096, false).decode.items, 32);
+  assert.equal(defaultWindows(32, 4096, true).prefill.tokens, 512);
 });
