@@ -16,12 +16,13 @@ export type Windows = Readonly<Record<BatchingStage, WindowLimits>>;
 
 /**
  * Windows that a server starts with: the paper's 1:3:9 order of batch sizes, bounded by what one step can use. A processor
- * gains nothing from batches beyond some hundred rows, so its steps are kept short: first tokens leave earlier.
+ * gains nothing from prompts beyond some hundred rows, so its prefill steps are shorter and wait for nobody: first tokens
+ * leave earlier.
  */
 export function defaultWindows(maxNumSeqs: number, stepTokensMax: number, software: boolean): Windows {
-  const prefillTokens = software ? 512 : 2048;
+  const prefillTokens = software ? 1024 : 2048;
   return {
-    encode: { items: software ? 4 : 8, tokens: stepTokensMax, waitMs: 2 },
+    encode: { items: 8, tokens: stepTokensMax, waitMs: software ? 0 : 2 },
     prefill: { items: 16, tokens: Math.min(prefillTokens, stepTokensMax), waitMs: software ? 0 : 5 },
     compress: { items: 32, tokens: 65_536, waitMs: 2 },
     decode: { items: maxNumSeqs, tokens: maxNumSeqs, waitMs: 0 },

@@ -26,5 +26,5 @@ Deno.test("defaultWindows never asks for more prompt tokens than a step takes", 
   assert.equal(defaultWindows(32, 512, false).prefill.tokens, 512);
   assert.equal(defaultWindows(32, 4096, false).prefill.tokens, 2048);
   assert.equal(defaultWindows(32, 4096, false).decode.items, 32);
-  assert.equal(defaultWindows(32, 4096, true).prefill.tokens, 512);
+  assert.equal(defaultWindows(32, 4096, true).prefill.tokens, 1024);
 });
