@@ -102,11 +102,12 @@ async function round(url: string, prepared: readonly Prepared[]): Promise<Figure
 const figures = new Map<string, Figures[]>(peers.map(({ name }) => [name, []]));
 let serial = 0;
 for (let r = 0; r < Number(values.rounds); r++) {
+  // The same questions for all, about pictures that differ by a pixel.
+  const picks = Array.from(
+    { length: Number(values.requests) },
+    () => rows[random.nextUint32() % rows.length],
+  );
   for (const { name, url } of peers) {
-    const picks = Array.from(
-      { length: Number(values.requests) },
-      () => rows[random.nextUint32() % rows.length],
-    );
     const prepared = await Promise.all(picks.map((row) => prepare(row, ++serial)));
     if (r === 0) await round(url, prepared.slice(0, 2 * Number(values.clients)));
     figures.get(name)!.push(await round(url, prepared));

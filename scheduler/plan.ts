@@ -4,7 +4,8 @@
  *
  * Each stage's window says when its batch is released. Of the released ones compress goes first (it gives pages back),
  * then prefill, then encode (what came first gets its first token first), and decode when nothing else does; but after
- * any step of the others decode gets a turn, so that running streams wait for one foreign step at most.
+ * a step of the others decode gets a turn, except that an encode step is followed by the prefill that waited for it. So
+ * running streams wait for two foreign steps at most.
  */
 import {
   BATCHING_STAGES,
@@ -53,6 +54,7 @@ export type Plan =
   | { readonly kind: "idle" };
 
 const PRIORITY: readonly BatchingStage[] = ["compress", "prefill", "encode", "decode"];
+const AFTER_ENCODE: readonly BatchingStage[] = ["prefill", "decode", "compress", "encode"];
 const DECODE_TURN: readonly BatchingStage[] = ["decode", "compress", "prefill", "encode"];
 
 /** A batch that could run, and from when on. */
@@ -61,15 +63,19 @@ interface Candidate {
   readonly releaseMs: number;
 }
 
+function orderAfter(last: BatchingStage | null): readonly BatchingStage[] {
+  if (last === "encode") return AFTER_ENCODE;
+  return last === null || last === "decode" ? PRIORITY : DECODE_TURN;
+}
+
 export function plan(view: PlanView): Plan {
   const candidates = new Map<BatchingStage, Candidate>();
   for (const stage of BATCHING_STAGES) {
     const candidate = stage === "prefill" ? prefillCandidate(view) : batchCandidate(view, stage);
     if (candidate !== null) candidates.set(stage, candidate);
   }
-  const decodeTurn = view.last !== null && view.last !== "decode";
   let untilMs = Infinity;
-  for (const stage of decodeTurn ? DECODE_TURN : PRIORITY) {
+  for (const stage of orderAfter(view.last)) {
     const candidate = candidates.get(stage);
     if (candidate === undefined) continue;
     if (candidate.releaseMs <= view.nowMs) return candidate.plan;

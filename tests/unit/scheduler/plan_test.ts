@@ -100,9 +100,16 @@ Deno.test("plan decodes no more sequences than a step takes", () => {
   assert.deepEqual(plan(viewOf({ decode: waiting(7), stepTokensMax: 6 })), { kind: "decode", items: 6 });
 });
 
-Deno.test("plan gives decode a turn after every step of another stage", () => {
+Deno.test("plan lets prefill follow its encode step, then decode", () => {
   const all = { compress: waiting(1), encode: waiting(1), prefill: prompts([5, 1]), decode: waiting(2) };
-  for (const last of ["compress", "encode", "prefill"] as const) {
+  assert.equal(plan(viewOf({ ...all, last: "encode" })).kind, "prefill");
+  const blocked = { compress: waiting(1), encode: waiting(1), decode: waiting(2) };
+  assert.deepEqual(plan(viewOf({ ...blocked, last: "encode" })), { kind: "decode", items: 2 });
+});
+
+Deno.test("plan gives decode a turn after a step of prefill or compress", () => {
+  const all = { compress: waiting(1), encode: waiting(1), prefill: prompts([5, 1]), decode: waiting(2) };
+  for (const last of ["compress", "prefill"] as const) {
     assert.deepEqual(plan(viewOf({ ...all, last })), { kind: "decode", items: 2 });
   }
 });
