@@ -2,9 +2,7 @@
 
 /** Memory 0 begins with the barrier's words, then zeros that stand in for absent biases. Address 0 means "none". */
 export const CONTROL = 64;
-export const CONTROL_BYTES = 1024;
-export const ZEROS = CONTROL + CONTROL_BYTES;
-export const ZEROS_BYTES = 1024;
+export const ZEROS = 1088;
 export const MEMORY_BEGIN = 4096;
 
 /** Each thread's scratch in memory 0: sums of a panel for every row of a step, scores of a tile of queries. */

@@ -10,10 +10,6 @@ export interface PageShape {
   readonly dtype: KvDtype;
 }
 
-export function pageShape(shape: KvShape): PageShape {
-  return { headDim: shape.headDim, slots: shape.pageSlots, dtype: shape.dtype };
-}
-
 /** Bytes of one head's K, and of its V. */
 export function halfBytes(page: PageShape): number {
   return page.headDim * page.slots * KV_ELEMENT_BYTES[page.dtype];
