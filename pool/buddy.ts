@@ -1,9 +1,10 @@
 /**
  * A buddy allocator over units 0 … capacity − 1 (pages of the KV pool, rows of the embedding store). A block is 2^order
  * adjacent units and starts at a multiple of its size; its buddy starts at offset ^ size. All memory is taken at
- * construction; allocating and freeing touch a few words per order.
+ * construction; allocating and freeing touch a few words per order. What was allocated as one block can be given back in
+ * parts.
  */
-import { assert } from "../lib/core/assert.ts";
+import { assert, AssertionError } from "../lib/core/assert.ts";
 
 const NONE = -1;
 
@@ -26,6 +27,8 @@ export class Buddy {
   readonly #next: Int32Array;
   readonly #previous: Int32Array;
   readonly #first: Int32Array;
+  /** Bit n is set when a block of order n is free. Orders end at 30. */
+  #freeOrders = 0;
   #freeUnits: number;
 
   /** A capacity that is no power of two begins as several blocks, longest first, each at a multiple of its size. */
@@ -56,17 +59,16 @@ export class Buddy {
 
   /** Order of the longest free block, −1 when nothing is free. */
   get largestFreeOrder(): number {
-    let order = this.#first.length - 1;
-    while (order >= 0 && this.#first[order] === NONE) order--;
-    return order;
+    return 31 - Math.clz32(this.#freeOrders);
   }
 
   /** Offset of a block of 2^order units, or null when no free block is long enough. */
   allocate(order: number): number | null {
     assert(Number.isInteger(order) && order >= 0, "an order is a whole number");
-    let from = order;
-    while (from < this.#first.length && this.#first[from] === NONE) from++;
-    if (from >= this.#first.length) return null;
+    // An order of 31 or more would wrap round in a shift; no block is that long.
+    const enough = order > 30 ? 0 : this.#freeOrders & (-1 << order);
+    if (enough === 0) return null;
+    let from = 31 - Math.clz32(enough & -enough);
     const offset = this.#first[from];
     this.#unlink(offset, from);
     while (from > order) this.#link(offset + (1 << --from), from);
@@ -93,35 +95,35 @@ export class Buddy {
     return order;
   }
 
-  /**
-   * Offset of `units` adjacent units, or null: one block of the next power of two, whose tail goes back at once. What
-   * stays is a row of blocks of falling orders; {@link freeRun} gives it back.
-   */
+  /** Offset of `units` adjacent units, or null: a block of the next power of two, whose tail goes back at once. */
   allocateRun(units: number): number | null {
     assert(Number.isInteger(units) && units > 0, "a run has units");
-    let order = orderFor(units);
+    const order = orderFor(units);
     const offset = this.allocate(order);
     if (offset === null) return null;
-    let at = offset, wanted = units;
-    while (wanted < 1 << order) {
-      // Halve the block at `at`: its first half is wholly wanted, or its second half is not wanted at all.
-      order--;
-      const half = 1 << order;
-      this.#allocated[at] = order + 1;
-      this.#allocated[at + half] = order + 1;
-      if (wanted <= half) this.free(at + half);
-      else {
-        at += half;
-        wanted -= half;
-      }
-    }
+    if (units < 1 << order) this.freeRun(offset + units, (1 << order) - units);
     return offset;
   }
 
+  /**
+   * Gives back adjacent allocated units, whatever blocks they came in: a block that lies partly outside is halved until
+   * a part of it is wholly inside. A few words per order and block.
+   */
   freeRun(offset: number, units: number): void {
     const end = offset + units;
-    while (offset < end) offset += 1 << this.free(offset);
-    assert(offset === end, "a run ends where a block ends");
+    while (offset < end) {
+      let start = this.#blockAround(offset);
+      let order = this.#allocated[start] - 1;
+      while (start < offset || start + (1 << order) > end) {
+        order--;
+        const half = start + (1 << order);
+        this.#allocated[start] = order + 1;
+        this.#allocated[half] = order + 1;
+        if (offset >= half) start = half;
+      }
+      this.free(start);
+      offset = start + (1 << order);
+    }
   }
 
   /** Every block in the order of its offset, for checks. */
@@ -147,6 +149,18 @@ export class Buddy {
     });
   }
 
+  /** Offset of the allocated block that holds `unit`. */
+  #blockAround(unit: number): number {
+    for (let order = 0; order < this.#first.length; order++) {
+      const start = unit & (-1 << order);
+      if (this.#allocated[start] > 0) {
+        assert(unit - start < 1 << (this.#allocated[start] - 1), `unit ${unit} is allocated`);
+        return start;
+      }
+    }
+    throw new AssertionError(`unit ${unit} is allocated`);
+  }
+
   #link(offset: number, order: number): void {
     const next = this.#first[order];
     this.#next[offset] = next;
@@ -154,12 +168,15 @@ export class Buddy {
     if (next !== NONE) this.#previous[next] = offset;
     this.#first[order] = offset;
     this.#free[offset] = order + 1;
+    this.#freeOrders |= 1 << order;
   }
 
   #unlink(offset: number, order: number): void {
     const next = this.#next[offset], previous = this.#previous[offset];
-    if (previous === NONE) this.#first[order] = next;
-    else this.#next[previous] = next;
+    if (previous === NONE) {
+      this.#first[order] = next;
+      if (next === NONE) this.#freeOrders &= ~(1 << order);
+    } else this.#next[previous] = next;
     if (next !== NONE) this.#previous[next] = previous;
     this.#free[offset] = 0;
   }
