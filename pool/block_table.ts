@@ -2,12 +2,7 @@
 import { assert } from "../lib/core/assert.ts";
 import { type Buddy, orderWithin } from "./buddy.ts";
 
-/** Pages that `slots` slots of one layer take. */
-export function pagesForSlots(slots: number, pageSlots: number): number {
-  return Math.ceil(slots / pageSlots);
-}
-
-export class PageTable {
+export class BlockTable {
   /**
    * Page numbers, one array a layer. An array is never written to once it is here: growing replaces it, so a step
    * that was given one keeps what it was given.

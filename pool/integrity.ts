@@ -1,7 +1,11 @@
 /** Checks of every invariant of the pool, O(units). Throws AssertionError; run by tests, and by servers that are idle. */
 import { assert } from "../lib/core/assert.ts";
 import type { Buddy } from "./buddy.ts";
-import type { KvPool } from "./mod.ts";
+import { ContiguousPool } from "./contiguous_pool.ts";
+import { KvPool } from "./kv_pool.ts";
+import type { KvPool as QuotaPool } from "./mod.ts";
+import { NO_ENTRY, type PrefixCache } from "./prefix_cache.ts";
+import type { SequencePages } from "./sequence_pages.ts";
 
 /** Blocks tile the units, lie at multiples of their size, agree with the free lists, and no two free buddies stay apart. */
 export function checkBuddy(buddy: Buddy): void {
@@ -40,8 +44,148 @@ export function checkBuddyIdle(buddy: Buddy): void {
   assert(orders.every((order, i) => i === 0 || order < orders[i - 1]), "the initial blocks are back");
 }
 
+/** Who names each page, counted anew, agrees with the counts; what is shared is a prefix entry; nothing is lost. */
+export function checkPool(pool: KvPool | ContiguousPool | QuotaPool): void {
+  if (pool instanceof ContiguousPool) return checkContiguousPool(pool);
+  if (!(pool instanceof KvPool)) return checkQuotaPool(pool);
+  checkBuddy(pool.buddy);
+  const names = new Uint32Array(pool.shape.pageCount);
+  const takeFor = (pages: Iterable<number>, what: string) => {
+    for (const page of pages) assert(names[page]++ === 0, `page ${page} ${what}`);
+  };
+  for (const { entry } of pool.cache.entries()) takeFor(pool.cache.pages(entry), "is in one prefix entry");
+  for (const pages of pool.sequences) {
+    checkSequence(pages);
+    for (const entry of sharedEntries(pool.cache, pages)) {
+      for (const page of pool.cache.pages(entry)) names[page]++;
+    }
+    for (const table of pages.table.tables) {
+      takeFor(table.subarray(pages.sharedPages), "is private to a sequence");
+    }
+    for (const table of pages.target?.tables ?? []) takeFor(table, "is private to a sequence");
+  }
+  for (const [page, count] of names.entries()) {
+    assert(pool.counted.names(page) === count, `page ${page} counts those who name it`);
+  }
+  checkAllocated(pool.buddy, (page) => names[page] > 0);
+  checkCache(pool);
+  assert(
+    pool.freePages + pool.usedPages + pool.evictablePages === pool.shape.pageCount,
+    "free, used and evictable pages are all pages",
+  );
+}
+
+/** As {@link checkPool}, and no sequence holds anything; without what the cache keeps, the initial blocks are back. */
+export function checkPoolIdle(pool: KvPool | ContiguousPool | QuotaPool): void {
+  if (!(pool instanceof KvPool || pool instanceof ContiguousPool)) return checkQuotaPoolIdle(pool);
+  checkPool(pool);
+  assert(pool.sequences.size === 0, "no sequence holds pages when nothing runs");
+  assert(pool.usedPages === 0, "no page is used when nothing runs");
+  if (pool.evictablePages === 0) checkBuddyIdle(pool.buddy);
+}
+
+/** The entries that a sequence names, deepest first; their pages are the first of its table. */
+function sharedEntries(cache: PrefixCache, pages: SequencePages): number[] {
+  const entries: number[] = [];
+  for (let entry = pages.leaf; entry !== NO_ENTRY; entry = cache.parent(entry)) {
+    entries.push(entry);
+    assert(entries.length <= pages.sharedPages, "a sequence counts the entries it names");
+    const index = pages.sharedPages - entries.length;
+    for (const [layer, page] of cache.pages(entry).entries()) {
+      assert(
+        pages.table.tables[layer][index] === page,
+        `page ${index} of layer ${layer} is that of its entry`,
+      );
+    }
+  }
+  assert(entries.length === pages.sharedPages, "a sequence counts the entries it names");
+  return entries;
+}
+
+/** Entries have their parents, and those that no sequence names are listed, children before parents. */
+function checkCache({ cache, sequences, evictablePages, shape }: KvPool): void {
+  const namers = new Map<number, number>(), children = new Map<number, number>();
+  for (const pages of sequences) {
+    for (const entry of sharedEntries(cache, pages)) namers.set(entry, (namers.get(entry) ?? 0) + 1);
+  }
+  const entries = new Map<number, number>();
+  for (const { entry, children } of cache.entries()) entries.set(entry, children);
+  assert(entries.size === cache.size, "every entry is found by its key");
+  for (const entry of entries.keys()) {
+    assert(
+      cache.namers(entry) === (namers.get(entry) ?? 0),
+      `entry ${entry} counts the sequences that name it`,
+    );
+    const parent = cache.parent(entry);
+    if (parent === NO_ENTRY) continue;
+    assert(entries.has(parent), `the parent of entry ${entry} is there`);
+    assert((namers.get(parent) ?? 0) >= (namers.get(entry) ?? 0), "who names an entry names its parent");
+    children.set(parent, (children.get(parent) ?? 0) + 1);
+  }
+  for (const [entry, count] of entries) {
+    assert((children.get(entry) ?? 0) === count, `entry ${entry} counts its children`);
+  }
+  const listed = new Set<number>();
+  for (const entry of cache.byRecency()) {
+    assert(
+      entries.has(entry) && !namers.has(entry) && !listed.has(entry),
+      "what is evictable is listed once",
+    );
+    assert(!listed.has(cache.parent(entry)), "children are evicted before their parents");
+    listed.add(entry);
+  }
+  assert(listed.size === entries.size - namers.size, "everything that no sequence names is evictable");
+  assert(listed.size * shape.layers === evictablePages, "evictable pages are counted");
+}
+
+/** Every allocated page is in one run of a sequence, and the pages of its tables are in its runs. */
+function checkContiguousPool(pool: ContiguousPool): void {
+  checkBuddy(pool.buddy);
+  const owners = new Map<number, SequencePages>();
+  for (const pages of pool.sequences) {
+    checkSequence(pages);
+    for (const run of pool.runs(pages)) {
+      for (let page = run.offset; page < run.offset + run.pages; page++) {
+        assert(!owners.has(page), `page ${page} is in one run`);
+        owners.set(page, pages);
+      }
+    }
+    for (const table of [...pages.table.tables, ...pages.target?.tables ?? []]) {
+      for (const page of table) {
+        assert(owners.get(page) === pages, `page ${page} is in a run of its sequence`);
+      }
+    }
+  }
+  checkAllocated(pool.buddy, (page) => owners.has(page));
+}
+
+/** A sequence is compressing while it has a target, shares only raw pages, and has a page for every slot. */
+function checkSequence({ owner, target, table, chain, sharedPages }: SequencePages): void {
+  assert((target !== null) === (owner === "compressing"), "a sequence has a target while it is compressed");
+  assert(chain !== null || sharedPages === 0, "who has no chain shares nothing");
+  for (const part of target === null ? [table] : [table, target]) {
+    let pages = 0;
+    for (const [layer, list] of part.tables.entries()) {
+      pages += list.length;
+      assert(part.slots[layer] <= list.length * part.pageSlots, "every stored slot has a page");
+    }
+    assert(pages === part.pages, "a table counts its pages");
+    const slots = part.slots.reduce((sum, count) => sum + count, 0);
+    assert(part.unusedSlots === pages * part.pageSlots - slots, "a table counts its unused slots");
+  }
+}
+
+/** Exactly the pages that somebody has a claim to are allocated. */
+function checkAllocated(buddy: Buddy, claimed: (page: number) => boolean): void {
+  buddy.forEachBlock((offset, order, free) => {
+    for (let page = offset; page < offset + 2 ** order; page++) {
+      assert(free !== claimed(page), `page ${page} is allocated exactly while somebody holds it`);
+    }
+  });
+}
+
 /** Every allocated page stands in exactly one table, owned by blocks of that table, inside quotas that fit the pool. */
-export function checkPool(pool: KvPool): void {
+function checkQuotaPool(pool: QuotaPool): void {
   checkBuddy(pool.buddy);
   const orders = new Map<number, number>();
   pool.buddy.forEachBlock((offset, order, free) => {
@@ -81,9 +225,9 @@ export function checkPool(pool: KvPool): void {
   assert(promised === pool.promisedPages && promised <= pool.shape.pageCount, "quotas fit the pool");
 }
 
-/** As {@link checkPool}, and nobody holds anything. */
-export function checkPoolIdle(pool: KvPool): void {
-  checkPool(pool);
+/** As {@link checkQuotaPool}, and nobody holds anything. */
+function checkQuotaPoolIdle(pool: QuotaPool): void {
+  checkQuotaPool(pool);
   assert(pool.sequences.size === 0, "no sequence holds pages when nothing runs");
   assert(pool.promisedPages === 0, "no page is promised when nothing runs");
   checkBuddyIdle(pool.buddy);

@@ -8,14 +8,15 @@
  */
 import { assert } from "../lib/core/assert.ts";
 import { Buddy } from "./buddy.ts";
-import { pagesForSlots, PageTable } from "./page_table.ts";
+import { BlockTable } from "./block_table.ts";
+import { pagesForSlots } from "./page_table.ts";
+import type { PoolShape } from "./pool.ts";
 
-export interface PoolShape {
-  readonly layers: number;
-  readonly pageSlots: number;
-  readonly pageBytes: number;
-  readonly pageCount: number;
-}
+export { ContiguousPool } from "./contiguous_pool.ts";
+export type { Pool, PoolShape } from "./pool.ts";
+export type { PoolGauges } from "./gauges.ts";
+export type { PageOwner } from "./sequence_pages.ts";
+export { chainOf, type PlacedImage, PrefixChain } from "./prefix_chain.ts";
 
 /** Why a reservation was not made; all in pages. */
 export interface Shortage {
@@ -35,9 +36,9 @@ export function shortageText({ needed, free }: Shortage): string {
 /** The pages of one sequence. Only the pool changes it. */
 export class SequencePages {
   /** Where the shorter cache is being written while the sequence is compressed. */
-  target: PageTable | null = null;
+  target: BlockTable | null = null;
 
-  constructor(public quota: number, public table: PageTable) {}
+  constructor(public quota: number, public table: BlockTable) {}
 
   /** Pages taken, of both tables. */
   get held(): number {
@@ -97,7 +98,7 @@ export class KvPool {
     if (!this.canReserve(quota)) {
       return { ok: false, shortage: { needed: quota, free: this.unpromisedPages } };
     }
-    const pages = new SequencePages(quota, new PageTable(this.shape.layers));
+    const pages = new SequencePages(quota, new BlockTable(this.shape.layers));
     this.#sequences.add(pages);
     this.#promised += quota;
     return { ok: true, pages };
@@ -110,10 +111,10 @@ export class KvPool {
   }
 
   /** Takes the pages that a compressed cache of kept[l] slots in layer l is written to; the old ones stay. */
-  beginReplacement(pages: SequencePages, kept: ArrayLike<number>): PageTable {
+  beginReplacement(pages: SequencePages, kept: ArrayLike<number>): BlockTable {
     assert(this.#sequences.has(pages), "only a sequence with a quota is compressed");
     assert(pages.target === null, "a sequence is compressed once at a time");
-    pages.target = new PageTable(this.shape.layers);
+    pages.target = new BlockTable(this.shape.layers);
     this.#extend(pages, pages.target, kept);
     return pages.target;
   }
@@ -140,7 +141,7 @@ export class KvPool {
     pages.quota = 0;
   }
 
-  #extend(pages: SequencePages, table: PageTable, slots: ArrayLike<number>): void {
+  #extend(pages: SequencePages, table: BlockTable, slots: ArrayLike<number>): void {
     const wanted = new Uint32Array(this.shape.layers);
     for (let layer = 0; layer < wanted.length; layer++) {
       wanted[layer] = pagesForSlots(slots[layer], this.shape.pageSlots);

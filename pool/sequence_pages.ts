@@ -1,0 +1,42 @@
+/** The pages of one sequence. Only the pool changes it. */
+import type { PageTable } from "./page_table.ts";
+import { NO_ENTRY } from "./prefix_cache.ts";
+import type { PrefixChain } from "./prefix_chain.ts";
+
+/**
+ * What the pages of a sequence are: as prefill wrote them; those with a shorter copy on its way; the shorter copy; what
+ * decoding adds to. Nothing is copied between the states but by the compressor.
+ */
+export type PageOwner = "raw" | "compressing" | "compact" | "decoding";
+
+export class SequencePages {
+  owner: PageOwner = "raw";
+  /** Where the shorter cache is being written while the sequence is compressed. */
+  target: PageTable | null = null;
+  /** What to be again when a replacement is abandoned. */
+  ownerBefore: PageOwner = "raw";
+  /** The last prefix entry it names; it names all parents of that entry. */
+  leaf = NO_ENTRY;
+  /** How many entries that are: the first pages of each layer, shared through the prefix cache. */
+  sharedPages = 0;
+
+  constructor(
+    public table: PageTable,
+    /** Null when nothing is shared: no cache, or a compressed sequence. */
+    public chain: PrefixChain | null,
+  ) {}
+
+  /** Pages named, of both tables; shared ones too. */
+  get held(): number {
+    return this.table.pages + (this.target?.pages ?? 0);
+  }
+
+  /** Pages that nobody else names. */
+  get privatePages(): number {
+    return this.held - this.sharedPages * this.table.tables.length;
+  }
+
+  get unusedSlots(): number {
+    return this.table.unusedSlots + (this.target?.unusedSlots ?? 0);
+  }
+}
