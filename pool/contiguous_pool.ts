@@ -77,6 +77,10 @@ export class ContiguousPool implements Pool {
     return pages;
   }
 
+  openingPages(_chain: PrefixChain, _cachedTokens: number, slots: ArrayLike<number>): number {
+    return this.pagesFor(slots);
+  }
+
   missing(pages: SequencePages, slots: ArrayLike<number>): number {
     return pages.table.missing(slots);
   }

@@ -2,8 +2,7 @@
 import { assert } from "../lib/core/assert.ts";
 import type { Buddy } from "./buddy.ts";
 import { ContiguousPool } from "./contiguous_pool.ts";
-import { KvPool } from "./kv_pool.ts";
-import type { KvPool as QuotaPool } from "./mod.ts";
+import type { KvPool } from "./kv_pool.ts";
 import { NO_ENTRY, type PrefixCache } from "./prefix_cache.ts";
 import type { SequencePages } from "./sequence_pages.ts";
 
@@ -45,9 +44,8 @@ export function checkBuddyIdle(buddy: Buddy): void {
 }
 
 /** Who names each page, counted anew, agrees with the counts; what is shared is a prefix entry; nothing is lost. */
-export function checkPool(pool: KvPool | ContiguousPool | QuotaPool): void {
+export function checkPool(pool: KvPool | ContiguousPool): void {
   if (pool instanceof ContiguousPool) return checkContiguousPool(pool);
-  if (!(pool instanceof KvPool)) return checkQuotaPool(pool);
   checkBuddy(pool.buddy);
   const names = new Uint32Array(pool.shape.pageCount);
   const takeFor = (pages: Iterable<number>, what: string) => {
@@ -76,8 +74,7 @@ export function checkPool(pool: KvPool | ContiguousPool | QuotaPool): void {
 }
 
 /** As {@link checkPool}, and no sequence holds anything; without what the cache keeps, the initial blocks are back. */
-export function checkPoolIdle(pool: KvPool | ContiguousPool | QuotaPool): void {
-  if (!(pool instanceof KvPool || pool instanceof ContiguousPool)) return checkQuotaPoolIdle(pool);
+export function checkPoolIdle(pool: KvPool | ContiguousPool): void {
   checkPool(pool);
   assert(pool.sequences.size === 0, "no sequence holds pages when nothing runs");
   assert(pool.usedPages === 0, "no page is used when nothing runs");
@@ -182,53 +179,4 @@ function checkAllocated(buddy: Buddy, claimed: (page: number) => boolean): void 
       assert(free !== claimed(page), `page ${page} is allocated exactly while somebody holds it`);
     }
   });
-}
-
-/** Every allocated page stands in exactly one table, owned by blocks of that table, inside quotas that fit the pool. */
-function checkQuotaPool(pool: QuotaPool): void {
-  checkBuddy(pool.buddy);
-  const orders = new Map<number, number>();
-  pool.buddy.forEachBlock((offset, order, free) => {
-    if (!free) orders.set(offset, order);
-  });
-  const named = new Set<number>();
-  let promised = 0, blocks = 0;
-  for (const pages of pool.sequences) {
-    promised += pages.quota;
-    assert(pages.held <= pages.quota, "a sequence holds no more than its quota");
-    for (const table of [pages.table, pages.target]) {
-      if (table === null) continue;
-      const owned = new Set<number>();
-      for (const offset of table.blocks) {
-        const order = orders.get(offset);
-        assert(order !== undefined, `the block at ${offset} is allocated`);
-        blocks++;
-        for (let page = offset; page < offset + 2 ** order; page++) owned.add(page);
-      }
-      let count = 0;
-      for (const layer of table.tables) {
-        count += layer.length;
-        for (const page of layer) {
-          assert(owned.has(page), `page ${page} is in a block of its table`);
-          assert(!named.has(page), `page ${page} stands in one table`);
-          named.add(page);
-        }
-      }
-      assert(count === table.pages, "a table counts its pages");
-    }
-  }
-  assert(blocks === orders.size, "every allocated block has one owner");
-  assert(
-    named.size === pool.usedPages,
-    "every allocated page stands in a table",
-  );
-  assert(promised === pool.promisedPages && promised <= pool.shape.pageCount, "quotas fit the pool");
-}
-
-/** As {@link checkQuotaPool}, and nobody holds anything. */
-function checkQuotaPoolIdle(pool: QuotaPool): void {
-  checkQuotaPool(pool);
-  assert(pool.sequences.size === 0, "no sequence holds pages when nothing runs");
-  assert(pool.promisedPages === 0, "no page is promised when nothing runs");
-  checkBuddyIdle(pool.buddy);
 }

@@ -108,6 +108,20 @@ export class KvPool implements Pool {
     return pages;
   }
 
+  openingPages(chain: PrefixChain, cachedTokens: number, slots: ArrayLike<number>): number {
+    const { layers, pageSlots } = this.shape;
+    const shared = cachedTokens / pageSlots;
+    // Entries that no sequence names yet are evictable no longer.
+    let pages = this.pagesFor(slots) - shared * layers;
+    for (let n = shared - 1; n >= 0; n--) {
+      const entry = this.cache.find(chain, n);
+      assert(entry !== NO_ENTRY, "a sequence begins with pages that are cached");
+      if (this.cache.namers(entry) > 0) break;
+      pages += layers;
+    }
+    return pages;
+  }
+
   missing(pages: SequencePages, slots: ArrayLike<number>): number {
     return pages.table.missing(slots);
   }

@@ -37,6 +37,8 @@ export interface Pool {
    * layer, and answers null when it has no such run; a paged one needs no number and never does.
    */
   open(chain: PrefixChain | null, cachedTokens: number, reserveSlots?: number): SequencePages | null;
+  /** By how much fewer pages are available when a sequence has begun like that and stores slots[l] in layer l. */
+  openingPages(chain: PrefixChain, cachedTokens: number, slots: ArrayLike<number>): number;
   /** Pages that are missing until layer l can store slots[l]. */
   missing(pages: SequencePages, slots: ArrayLike<number>): number;
   /** Takes what is missing and notes slots[l] as stored; false, and nothing is changed, when that is not to be had. */

@@ -1,13 +1,13 @@
 /** What a request asks of this server, counted before anything is reserved; what can never be served is refused here. */
 import { RequestError } from "../lib/core/errors.ts";
 import { IMAGES_PER_REQUEST_MAX } from "../lib/core/limits.ts";
-import { keptSlots } from "../lib/engine/compress/mod.ts";
 import type { ImagePreparer } from "../lib/image/image.ts";
 import type { TemplateMessage, TextProcessor } from "../lib/text/text.ts";
-import type { PoolShape } from "../pool/mod.ts";
+import { chainOf, type PoolShape, type PrefixChain } from "../pool/mod.ts";
+import { keptOf } from "./compression.ts";
 import type { ChatMessage, Compression, GenerateRequest, Prompt } from "./messages.ts";
 import { pictureHash, type PictureStore } from "./pictures.ts";
-import { completionTokensMax, type Quota, quotaOf } from "./quota.ts";
+import { completionTokensMax } from "./room.ts";
 
 /** The model and the server's choices, as far as admission needs them. */
 export interface ModelFacts {
@@ -46,9 +46,9 @@ export interface AdmittedPrompt {
   readonly positionsEnd: number;
   readonly images: readonly AdmittedImage[];
   readonly maxTokens: number;
-  /** `kept`: slots that remain of the prompt in every layer; all of them when the prompt is too short to lose any. */
-  readonly compression: (Compression & { readonly kept: number }) | null;
-  readonly quota: Quota;
+  readonly compression: Compression | null;
+  /** What of it may be shared with other prompts that begin alike. */
+  readonly chain: PrefixChain;
 }
 
 export interface AdmissionParts {
@@ -72,8 +72,10 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
   inspectPictures(sources, prompt, parts);
   const ids = tokensOf(prompt, sources.length, parts);
   const images = placeImages(ids, sources, prompt, parts.model);
-  const compression = compressionOf(request, ids.length, parts.defaults);
-  const kept = compression !== null && compression.kept < ids.length ? compression.kept : null;
+  const compression = request.compression === undefined ? parts.defaults.compression : request.compression;
+  const kept = compression === null || compression.underPressure
+    ? null
+    : keptOf(compression, ids.length, parts.pool.layers);
   const maxTokens = maxTokensOf(request, ids.length, kept, parts);
   if (!parts.pictures.fits(images)) {
     throw new RequestError(
@@ -88,7 +90,7 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
     images,
     maxTokens,
     compression,
-    quota: quotaOf(parts.pool, ids.length, kept, maxTokens),
+    chain: chainOf(ids, parts.pool.pageSlots, images, `${request.tenant}\0${request.cacheSalt}`),
   };
 }
 
@@ -212,21 +214,11 @@ function textPositions(count: number): { positions: Uint32Array; positionsEnd: n
   return { positions, positionsEnd: count };
 }
 
-function compressionOf(
-  request: GenerateRequest,
-  promptTokens: number,
-  defaults: RequestDefaults,
-): AdmittedPrompt["compression"] {
-  const asked = request.compression === undefined ? defaults.compression : request.compression;
-  if (asked === null) return null;
-  return { ...asked, kept: keptSlots(asked.method, asked.ratio, promptTokens) };
-}
-
 /** The completion's limit, inside the context, the pool and what was asked. */
 function maxTokensOf(
   request: GenerateRequest,
   promptTokens: number,
-  kept: number | null,
+  kept: Uint32Array | null,
   { model, pool, defaults }: AdmissionParts,
 ): number {
   const { maxModelLen } = model;
@@ -244,7 +236,7 @@ function maxTokensOf(
     throw new RequestError(
       "context_length_exceeded",
       `The prompt has ${promptTokens} tokens${
-        kept === null ? "" : ` and its compressed copy ${kept}`
+        kept === null ? "" : ` and its compressed copy ${Math.max(...kept)}`
       }, more than this server's memory can hold at one time.`,
       request.prompt.param,
     );

@@ -3,6 +3,8 @@ import { assert } from "../lib/core/assert.ts";
 import type { GenerateEvent } from "./messages.ts";
 
 export interface ChannelObserver {
+  /** It holds as many events as it may: its reader is slow. */
+  filled(): void;
   /** A channel that was full has room again. */
   drained(): void;
   /** The reader went away before the terminal event. */
@@ -36,6 +38,7 @@ export class EventChannel implements AsyncIterableIterator<GenerateEvent> {
     const reader = this.#readers.shift();
     if (reader === undefined) this.#events.push(event);
     else reader({ done: false, value: event });
+    if (!terminal && this.full) this.observer.filled();
     if (terminal) { for (const late of this.#readers.splice(0)) late(DONE); }
   }
 

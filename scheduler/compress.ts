@@ -1,15 +1,17 @@
-/** Compress: the caches of finished prompts, written shorter into pages of their own; the old pages come back at once. */
+/** Compress: caches written shorter into pages of their own; the old pages come back at once. */
 import { assert } from "../lib/core/assert.ts";
 import { RequestError } from "../lib/core/errors.ts";
 import type { Actor } from "./actor.ts";
+import type { StageEntry } from "./plan_view.ts";
+import { RankedQueue } from "./ranked_queue.ts";
+import { pagesAfter } from "./room.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StageMessages, StageParts } from "./stage.ts";
-import type { WindowEntry } from "./window.ts";
 
 type Stepped = Extract<StageMessages["compress"], { type: "stepped" }>;
 
 export class Compress implements Actor<StageMessages["compress"]> {
-  #queue: Sequence[] = [];
+  readonly #queue = new RankedQueue<Sequence>();
 
   constructor(private readonly parts: StageParts) {}
 
@@ -18,30 +20,56 @@ export class Compress implements Actor<StageMessages["compress"]> {
     else this.#stepped(message);
   }
 
-  /** Sequences whose prompt is to be compressed, oldest first. */
-  ready(): WindowEntry[] {
-    this.#queue = this.#queue.filter((sequence) => !sequence.ended);
-    return this.#queue.map(({ prompt, sinceMs }) => ({ tokens: prompt.ids.length, sinceMs }));
+  /** Sequences whose cache is to be compressed, first served first. */
+  ready(): StageEntry[] {
+    return this.#queue.live().map((sequence) => this.#entry(sequence));
   }
 
-  /** Starts a step over the first `items` sequences. */
-  begin(items: number): void {
+  /** Starts a step over these of the waiting sequences. */
+  begin(items: readonly number[]): void {
+    const waiting = this.#queue.live();
+    const sequences = items.map((index) => waiting[index]);
+    this.#queue.removeAll(sequences);
+    this.beginWith(sequences);
+  }
+
+  /** Starts a step over sequences that have come to their compression point. */
+  beginWith(sequences: readonly Sequence[]): void {
     const { clock, engine, lane, pool, roster, send } = this.parts;
     const now = clock.now();
-    const sequences = this.#queue.splice(0, items);
+    let size = 0;
     const step = sequences.map((sequence) => {
-      const { compression } = sequence.prompt;
-      assert(compression !== null && sequence.pages !== null, "a prompt is compressed once it is stored");
-      pool.beginReplacement(sequence.pages, sequence.slots.map(() => compression.kept));
+      const { compressionPoint, pages } = sequence;
+      assert(compressionPoint !== null && pages !== null, "a cache is compressed once it is stored");
+      assert(
+        pool.beginReplacement(pages, compressionPoint.kept),
+        "a copy begins when there are pages for it",
+      );
       roster.enterStep(sequence, now);
+      size += sequence.stored;
       return sequence.compressPart();
     });
-    lane.run("compress", items, () => engine.compress(step), (outcome) => {
-      send("compress", { type: "stepped", sequences, outcome });
+    const work = { items: sequences.length, size };
+    lane.run("compress", work, () => engine.compress(step), (outcome, endedMs) => {
+      send("compress", { type: "stepped", sequences, outcome, endedMs });
     });
   }
 
-  #stepped({ sequences, outcome }: Stepped): void {
+  holders(): readonly Sequence[] {
+    return this.#queue.live();
+  }
+
+  withdraw(sequence: Sequence): boolean {
+    return this.#queue.remove(sequence);
+  }
+
+  #entry({ rankMs, order, sinceMs, stored, compressionPoint }: Sequence): StageEntry {
+    assert(compressionPoint !== null, "a sequence that waits for compression has its point");
+    const pages = pagesAfter(this.parts.pool.shape, compressionPoint.kept, 0);
+    return { rankMs, order, sinceMs, tokens: stored, pages };
+  }
+
+  #stepped({ sequences, outcome, endedMs }: Stepped): void {
     const { clock, roster, send } = this.parts;
     const now = clock.now();
     for (const sequence of sequences) {
@@ -51,26 +79,30 @@ export class Compress implements Actor<StageMessages["compress"]> {
         send("emit", { type: "fail", sequence, error });
         continue;
       }
-      this.#adopt(sequence);
-      sequence.moveTo("decode", now);
-      send("decode", { type: "come", sequence });
+      this.#adopt(sequence, endedMs);
+      // One that was preempted has tokens of its answer to store again.
+      const next = sequence.tokensToStore > 0 ? "prefill" : "decode";
+      sequence.moveTo(next, now);
+      send(next, { type: "come", sequence });
     }
   }
 
   /** The shorter cache becomes the sequence's cache. */
-  #adopt(sequence: Sequence): void {
-    const { pool } = this.parts;
-    const { prompt, pages } = sequence;
-    assert(prompt.compression !== null && pages?.target, "a compressed sequence has target pages");
+  #adopt(sequence: Sequence, endedMs: number): void {
+    const { clock, pool, metrics } = this.parts;
+    const { prompt, pages, compressionPoint: point } = sequence;
+    assert(point !== null && pages?.target, "a compressed sequence has target pages");
     const { pageBytes } = pool.shape;
     sequence.compression = {
-      method: prompt.compression.method,
+      method: point.method,
       promptTokens: prompt.ids.length,
-      keptTokens: prompt.compression.kept,
+      storedTokens: point.atTokens,
+      keptTokens: point.kept.reduce((sum, kept) => sum + kept, 0) / point.kept.length,
       bytesBefore: pages.table.pages * pageBytes,
       bytesAfter: pages.target.pages * pageBytes,
     };
-    pool.finishReplacement(pages, prompt.quota.pagesCompressed);
-    sequence.slots.fill(prompt.compression.kept);
+    metrics.compressed++;
+    pool.finishReplacement(pages, endedMs, clock.now());
+    sequence.becameCompressed();
   }
 }

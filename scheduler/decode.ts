@@ -1,22 +1,30 @@
 /**
  * Decode: a token a step for every running sequence. Sequences join and leave between steps; one whose reader is slow is
- * left out until its channel has room.
+ * left out until its channel has room. Under a static policy a batch runs to its completion and nobody joins it.
  */
 import { assert } from "../lib/core/assert.ts";
 import { RequestError } from "../lib/core/errors.ts";
 import type { Actor } from "./actor.ts";
+import { keptOf } from "./compression.ts";
+import { growthPages } from "./demand.ts";
+import type { StageEntry } from "./plan_view.ts";
+import { pagesAfter } from "./room.ts";
 import { sendSampled } from "./sampled.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StageMessages, StageParts } from "./stage.ts";
-import type { WindowEntry } from "./window.ts";
 
 type Stepped = Extract<StageMessages["decode"], { type: "stepped" }>;
 
 export class Decode implements Actor<StageMessages["decode"]> {
   /** In the order of their last step: with a window smaller than their number all get their turn. */
   #queue: Sequence[] = [];
+  /** Members of the batch that runs to its completion; empty without a static policy. */
+  readonly #batch = new Set<Sequence>();
+  /** What {@link ready} and {@link compressible} have shown last. */
+  #shown: readonly Sequence[] = [];
+  #shownCompressible: readonly Sequence[] = [];
 
-  constructor(private readonly parts: StageParts) {}
+  constructor(private readonly parts: StageParts, private readonly toCompletion: boolean) {}
 
   receive(message: StageMessages["decode"]): void {
     if (message.type === "come") this.#queue.push(message.sequence);
@@ -28,32 +36,94 @@ export class Decode implements Actor<StageMessages["decode"]> {
     return this.#queue.filter((sequence) => !sequence.ended && sequence.channel.full).length;
   }
 
-  /** Sequences that can take a step. */
-  ready(): WindowEntry[] {
-    this.#queue = this.#queue.filter((sequence) => !sequence.ended);
-    return this.#runnable().map(({ sinceMs }) => ({ tokens: 1, sinceMs }));
+  /** A batch that nobody may join has members that run. */
+  get batchRuns(): boolean {
+    for (const sequence of this.#batch) {
+      if (sequence.ended) this.#batch.delete(sequence);
+      else if (!sequence.channel.full) return true;
+    }
+    return false;
   }
 
-  /** Starts a step over the first `items` sequences that can take one. */
-  begin(items: number): void {
+  /** Sequences that can take a step. */
+  ready(): StageEntry[] {
+    this.#queue = this.#queue.filter((sequence) => !sequence.ended);
+    const batchRuns = this.batchRuns;
+    this.#shown = this.#queue.filter((sequence) =>
+      !sequence.channel.full && (!batchRuns || this.#batch.has(sequence))
+    );
+    const { shape } = this.parts.pool;
+    return this.#shown.map((sequence) => {
+      const { rankMs, order, sinceMs } = sequence;
+      return { rankMs, order, sinceMs, tokens: 1, pages: growthPages(sequence, shape) };
+    });
+  }
+
+  /** Starts a step over these of the sequences that were shown to be ready. */
+  begin(items: readonly number[]): void {
     const { clock, engine, lane, pool, roster, send } = this.parts;
     const now = clock.now();
-    const sequences = this.#runnable().slice(0, items);
+    const sequences = items.map((index) => this.#shown[index]);
+    if (this.toCompletion && !this.batchRuns) { for (const sequence of sequences) this.#batch.add(sequence); }
     const members = new Set(sequences);
     this.#queue = this.#queue.filter((sequence) => !members.has(sequence));
     const step = sequences.map((sequence) => {
       assert(sequence.pages !== null, "a running sequence has pages");
-      pool.grow(sequence.pages, sequence.slotsAfter(1));
+      assert(pool.grow(sequence.pages, sequence.slotsAfter(1)), "a token is decoded when it has a page");
+      pool.beginDecoding(sequence.pages);
       roster.enterStep(sequence, now);
       return sequence.tokenPart();
     });
-    lane.run("decode", items, () => engine.forward(step), (outcome) => {
+    const work = { items: items.length, size: items.length };
+    lane.run("decode", work, () => engine.forward(step), (outcome) => {
       send("decode", { type: "stepped", sequences, outcome });
     });
   }
 
-  #runnable(): Sequence[] {
-    return this.#queue.filter((sequence) => !sequence.channel.full);
+  /** Running sequences whose caches may be compressed when memory is short. */
+  compressible(): StageEntry[] {
+    const { pool, engine } = this.parts;
+    const entries: StageEntry[] = [];
+    const shown: Sequence[] = [];
+    for (const sequence of this.#queue) {
+      const { prompt, rankMs, order, sinceMs, stored } = sequence;
+      if (sequence.ended || !prompt.compression?.underPressure || sequence.compressionPoint !== null) {
+        continue;
+      }
+      const kept = keptOf(prompt.compression, stored, engine.facts.layers);
+      if (kept === null) continue;
+      entries.push({ rankMs, order, sinceMs, tokens: stored, pages: pagesAfter(pool.shape, kept, 0) });
+      shown.push(sequence);
+    }
+    this.#shownCompressible = shown;
+    return entries;
+  }
+
+  /** Takes these of the sequences that were shown to be compressible out of the queue, at their compression points. */
+  takeToCompress(items: readonly number[]): Sequence[] {
+    const { clock, engine } = this.parts;
+    const sequences = items.map((index) => this.#shownCompressible[index]);
+    for (const sequence of sequences) {
+      const { compression } = sequence.prompt;
+      const kept = compression === null ? null : keptOf(compression, sequence.stored, engine.facts.layers);
+      assert(kept !== null, "a compressible sequence becomes shorter");
+      sequence.compressHere(kept);
+      sequence.moveTo("compress", clock.now());
+      this.withdraw(sequence);
+    }
+    return sequences;
+  }
+
+  holders(): readonly Sequence[] {
+    return this.#queue.filter((sequence) => !sequence.ended);
+  }
+
+  withdraw(sequence: Sequence): boolean {
+    const index = this.#queue.indexOf(sequence);
+    if (index < 0) return false;
+    this.#queue.splice(index, 1);
+    this.#batch.delete(sequence);
+    return true;
   }
 
   #stepped({ sequences, outcome }: Stepped): void {
@@ -66,7 +136,7 @@ export class Decode implements Actor<StageMessages["decode"]> {
         send("emit", { type: "fail", sequence, error });
         continue;
       }
-      sequence.stored(1);
+      sequence.storedMore(1);
       sequence.moveTo("emit", now);
       sendSampled(send, sequence, outcome.value[index]);
     }

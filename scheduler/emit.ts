@@ -51,9 +51,7 @@ export class Emit implements Actor<StageMessages["emit"]> {
 
   #goOn(sequence: Sequence): void {
     const { clock, send } = this.parts;
-    const { compression, ids } = sequence.prompt;
-    const first = sequence.sampled === 1;
-    const next = first && compression !== null && compression.kept < ids.length ? "compress" : "decode";
+    const next = sequence.compressionDue ? "compress" : "decode";
     sequence.moveTo(next, clock.now());
     send(next, { type: "come", sequence });
   }
@@ -65,11 +63,13 @@ export class Emit implements Actor<StageMessages["emit"]> {
     if (text !== "" && completion?.started === false) metrics.ttft.observe((now - sequence.arrivedMs) / 1000);
     metrics.endToEnd.observe((now - sequence.arrivedMs) / 1000);
     sequence.timer.leave(now);
+    this.parts.outputLength.ended(sequence.sampled);
     this.#end(sequence, {
       type: "finished",
       reason,
       text,
       completionTokens: sequence.sampled,
+      cachedTokens: sequence.cachedTokens ?? 0,
       compression: sequence.compression,
       timings: sequence.timer.timings(),
     });
@@ -77,9 +77,10 @@ export class Emit implements Actor<StageMessages["emit"]> {
 
   /** Exactly one terminal event, and everything goes back. */
   #end(sequence: Sequence, event: Terminal): void {
-    const { clock, metrics, roster } = this.parts;
+    const { clock, drainRate, metrics, roster } = this.parts;
     metrics.finished[event.type === "finished" ? event.reason : event.type]++;
     roster.end(sequence, clock.now());
+    drainRate.ended(clock.now(), roster.waiting > 0);
     for (const [stage, { waitMs, runMs }] of sequence.timer.visits()) {
       metrics.stageWait[stage].observe(waitMs / 1000);
       metrics.stageRun[stage].observe(runMs / 1000);
@@ -90,12 +91,13 @@ export class Emit implements Actor<StageMessages["emit"]> {
   /** What a completion that ends before its prompt is compressed has kept: all of it. */
   #accountUncompressed(sequence: Sequence): void {
     const { prompt: { compression, ids }, pages } = sequence;
-    if (compression === null) return;
+    if (compression === null || sequence.compression !== null) return;
     assert(pages !== null, "a sequence that samples has pages");
     const bytes = pages.table.pages * this.parts.pool.shape.pageBytes;
     sequence.compression = {
       method: compression.method,
       promptTokens: ids.length,
+      storedTokens: ids.length,
       keptTokens: ids.length,
       bytesBefore: bytes,
       bytesAfter: bytes,

@@ -10,13 +10,15 @@ import type { Actor } from "./actor.ts";
 import { clientError } from "./client_error.ts";
 import type { Outcome } from "./lane.ts";
 import type { Picture } from "./pictures.ts";
+import type { StageEntry } from "./plan_view.ts";
+import { compareRank } from "./rank.ts";
+import { RankedQueue } from "./ranked_queue.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StageMessages, StageParts } from "./stage.ts";
-import type { WindowEntry } from "./window.ts";
 
 export class Encode implements Actor<StageMessages["encode"]> {
   /** Sequences without rows. */
-  #waiting: Sequence[] = [];
+  readonly #waiting = new RankedQueue<Sequence>();
   #unprepared: Picture[] = [];
   #prepared: Picture[] = [];
   /** Pictures whose pixels are in memory or on their way there. */
@@ -50,10 +52,17 @@ export class Encode implements Actor<StageMessages["encode"]> {
     this.#prepareNext();
   }
 
-  /** Pictures that are ready for the tower, oldest first. */
-  ready(): WindowEntry[] {
+  /** Pictures that are ready for the tower, first served first. */
+  ready(): StageEntry[] {
     this.#forget();
-    return this.#prepared.map(({ rows, sinceMs }) => ({ tokens: rows, sinceMs }));
+    this.#prepared.sort((a, b) => compareRank(a.rank, b.rank));
+    return this.#prepared.map(({ rows, sinceMs, rank: { rankMs, order } }) => ({
+      rankMs,
+      order,
+      sinceMs,
+      tokens: rows,
+      pages: 0,
+    }));
   }
 
   /** Whether more pictures are on their way to the tower. */
@@ -61,8 +70,8 @@ export class Encode implements Actor<StageMessages["encode"]> {
     return this.#unprepared.length > 0 || this.#decoded > this.#prepared.length;
   }
 
-  /** Starts a step over the first `items` ready pictures. */
-  begin(items: number): void {
+  /** Starts a step over these ready pictures, which are the first ones. */
+  begin({ length: items }: readonly number[]): void {
     const { engine, lane, metrics, send } = this.parts;
     const pictures = this.#prepared.splice(0, items);
     const images = pictures.map((picture) => {
@@ -74,7 +83,7 @@ export class Encode implements Actor<StageMessages["encode"]> {
       return { ...picture.prepared, embeddingRow: picture.row, embeddingRows: picture.rows };
     });
     metrics.encodedImages += pictures.length;
-    lane.run("encode", items, () => engine.encode(images), (outcome) => {
+    lane.run("encode", { items, size: items }, () => engine.encode(images), (outcome) => {
       send("encode", { type: "encoded", pictures, outcome });
     });
   }
@@ -97,19 +106,17 @@ export class Encode implements Actor<StageMessages["encode"]> {
   #grantRows(): void {
     const { clock, metrics, pictures: store } = this.parts;
     for (;;) {
-      const sequence = this.#waiting[0];
+      const sequence = this.#waiting.live().at(0);
       if (sequence === undefined) return;
-      if (!sequence.ended) {
-        const taken = store.take(sequence, sequence.prompt.images);
-        if (taken === null) return;
-        sequence.pictures = taken.pictures;
-        metrics.sharedImages += taken.pictures.length - taken.fresh.length;
-        this.#unprepared.push(...taken.fresh);
-        const now = clock.now();
-        for (const picture of new Set(taken.pictures)) if (picture.busy) sequence.timer.begin(now);
-        this.#advance(sequence);
-      }
-      this.#waiting.shift();
+      const taken = store.take(sequence, sequence.prompt.images);
+      if (taken === null) return;
+      this.#waiting.remove(sequence);
+      sequence.pictures = taken.pictures;
+      metrics.sharedImages += taken.pictures.length - taken.fresh.length;
+      this.#unprepared.push(...taken.fresh);
+      const now = clock.now();
+      for (const picture of new Set(taken.pictures)) if (picture.busy) sequence.timer.begin(now);
+      this.#advance(sequence);
     }
   }
 

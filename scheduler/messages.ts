@@ -2,6 +2,7 @@
 import type { RequestError } from "../lib/core/errors.ts";
 import type { SamplingParams } from "../lib/engine/engine.ts";
 import type { CompressionMethod } from "../lib/engine/compress/mod.ts";
+import type { PoolGauges } from "../pool/mod.ts";
 
 /** A part of a chat message after validation. `param` is its field path in the body, for error messages. */
 export type ContentPart =
@@ -22,6 +23,8 @@ export type Prompt =
 export interface Compression {
   readonly method: CompressionMethod;
   readonly ratio: number;
+  /** Only when memory is short; otherwise as soon as the prompt is stored. */
+  readonly underPressure?: boolean;
 }
 
 /** One request to generate one completion. */
@@ -37,6 +40,12 @@ export interface GenerateRequest {
   readonly ignoreEos: boolean;
   /** null is `none`; undefined takes the server's default. */
   readonly compression: Compression | null | undefined;
+  /** Lower runs first. */
+  readonly priority: number;
+  /** Whose request it is: tenants share the server fairly, and none sees the cached prefixes of another. */
+  readonly tenant: string;
+  /** Requests share cached prefixes only with those of equal salt. */
+  readonly cacheSalt: string;
 }
 
 /** Milliseconds of each stage and of the wait before it. A stage that was not visited is absent. */
@@ -47,7 +56,9 @@ export interface StageTimings {
 export interface CompressionUsage {
   readonly method: CompressionMethod | "none";
   readonly promptTokens: number;
-  /** Slots kept of the prompt, averaged over layers. */
+  /** Tokens that were stored when it was compressed: those of the prompt, and of the answer if memory was short later. */
+  readonly storedTokens: number;
+  /** Slots kept of these, averaged over layers. */
   readonly keptTokens: number;
   readonly bytesBefore: number;
   readonly bytesAfter: number;
@@ -83,6 +94,8 @@ export type GenerateEvent =
     /** Text held back until now (an unfinished stop string, a broken character). */
     readonly text: string;
     readonly completionTokens: number;
+    /** Prompt tokens whose keys and values were there already. */
+    readonly cachedTokens: number;
     readonly compression: CompressionUsage | null;
     readonly timings: StageTimings;
   }
@@ -98,6 +111,9 @@ export interface SchedulerSnapshot {
   readonly largestFreeBlockPages: number;
   readonly queues: Readonly<Record<string, number>>;
   readonly sequences: number;
+  /** Sequences that wait for their reader. */
+  readonly paused: number;
+  readonly pool: PoolGauges;
 }
 
 /** The scheduler as the API sees it. */

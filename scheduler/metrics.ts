@@ -9,6 +9,9 @@ export type TimedStage = typeof TIMED_STAGES[number];
 export const FINISH_KINDS = ["stop", "length", "cancelled", "failed"] as const;
 export type FinishKind = typeof FINISH_KINDS[number];
 
+export const REFUSAL_KINDS = ["requests", "tokens", "draining"] as const;
+export type RefusalKind = typeof REFUSAL_KINDS[number];
+
 /** Bounds in seconds, finer where an edge device lives. */
 const LATENCY_BOUNDS = [
   0.001,
@@ -64,8 +67,17 @@ export class SchedulerMetrics {
   /** Device steps that the engine did not complete. */
   readonly stepFailures: Record<BatchingStage, number> = each(BATCHING_STAGES, () => 0);
   readonly finished: Record<FinishKind, number> = each(FINISH_KINDS, () => 0);
-  /** Requests refused at the door: queue full or draining. */
-  refused = 0;
+  /** Requests refused before they waited: by the number of waiting ones, by their tokens, by a server that drains. */
+  readonly refused: Record<RefusalKind, number> = each(REFUSAL_KINDS, () => 0);
+  /** Sequences whose pages were taken for others, and sequences that came back from it. */
+  preempted = 0;
+  resumed = 0;
+  /** Caches written shorter; of these, because memory was short. */
+  compressed = 0;
+  shrunk = 0;
+  /** Times that a stream waited for its reader, and how long, seconds. */
+  readerPauses = 0;
+  readonly readerPauseSeconds = new Histogram(LATENCY_BOUNDS);
   promptTokens = 0;
   generatedTokens = 0;
   /** Pictures that went through the tower, and uses of features that were already there. */

@@ -2,30 +2,46 @@
 import { assert } from "../lib/core/assert.ts";
 import type { Clock } from "../lib/core/clock.ts";
 import { RequestError } from "../lib/core/errors.ts";
-import { DECODED_IMAGES_MAX, STREAM_EVENTS_MAX, WAITING_REQUESTS_MAX } from "../lib/core/limits.ts";
+import {
+  DECODED_IMAGES_MAX,
+  READER_TIMEOUT_MS,
+  STREAM_EVENTS_MAX,
+  WAITING_REQUESTS_MAX,
+  WAITING_TOKENS_MAX,
+} from "../lib/core/limits.ts";
 import { log } from "../lib/core/log.ts";
 import type { Engine } from "../lib/engine/engine.ts";
 import type { ImagePreparer } from "../lib/image/image.ts";
 import type { TextProcessor } from "../lib/text/text.ts";
 import { checkPool, checkPoolIdle } from "../pool/integrity.ts";
-import { KvPool } from "../pool/mod.ts";
+import { type ContiguousPool, KvPool } from "../pool/mod.ts";
 import { ActorSystem } from "./actor.ts";
 import type { ModelFacts, RequestDefaults } from "./admission.ts";
 import { EventChannel } from "./channel.ts";
 import { Compress } from "./compress.ts";
+import { StageCosts } from "./costs.ts";
+import { Deadlines } from "./deadlines.ts";
 import { Decode } from "./decode.ts";
+import { DrainRate } from "./drain_rate.ts";
 import { Emit } from "./emit.ts";
 import { Encode } from "./encode.ts";
 import { Intake } from "./intake.ts";
 import { Lane, type StepFailureReport } from "./lane.ts";
 import type { GenerateEvent, GenerateRequest, Scheduler, SchedulerSnapshot } from "./messages.ts";
-import { SchedulerMetrics } from "./metrics.ts";
+import { type RefusalKind, SchedulerMetrics } from "./metrics.ts";
+import { OutputLength } from "./output_length.ts";
 import { PictureStore } from "./pictures.ts";
-import { plan, type PlanView } from "./plan.ts";
+import { plan } from "./plan.ts";
+import type { StepPlan } from "./plan_view.ts";
+import { DYNAMIC, type Policy } from "./policy.ts";
+import { Preemption } from "./preemption.ts";
 import { Prefill } from "./prefill.ts";
+import { ArrivalOrder } from "./rank.ts";
 import { Roster } from "./roster.ts";
 import { Sequence, SEQUENCE_STATES } from "./sequence.ts";
 import { ACTOR_NAMES, type StageMessages, type StageParts } from "./stage.ts";
+import { type PlanRecord, planRecord } from "./trace.ts";
+import { type Stages, viewOf, type ViewSettings } from "./view.ts";
 import type { Windows } from "./window.ts";
 
 export type { ModelFacts, RequestDefaults } from "./admission.ts";
@@ -35,12 +51,16 @@ export { defaultWindows, type WindowLimits, type Windows } from "./window.ts";
 export interface SchedulerLimits {
   /** Sequences that generate at one time. */
   readonly maxNumSeqs: number;
-  /** Requests that may wait beside them. */
+  /** Requests that may wait beside them, and their prompt tokens. */
   readonly waitingRequestsMax?: number;
+  readonly waitingTokensMax?: number;
   /** Events that may wait for a slow reader. */
   readonly streamEventsMax?: number;
   /** Pictures whose pixels may be in memory. */
   readonly decodedImagesMax?: number;
+  /** Longest wait from arrival to the first pages, null for ever; and for a reader whose channel is full. */
+  readonly queueTimeoutMs?: number | null;
+  readonly readerTimeoutMs?: number | null;
 }
 
 export interface SchedulerOptions {
@@ -52,6 +72,13 @@ export interface SchedulerOptions {
   readonly windows: Windows;
   readonly limits: SchedulerLimits;
   readonly clock: Clock;
+  readonly policy?: Policy;
+  /** Longest gap between two tokens of a stream that steps of other stages may make, milliseconds. */
+  readonly itlTargetMs?: number;
+  /** The memory; made for the engine when absent. */
+  readonly pool?: KvPool | ContiguousPool;
+  /** Told of every decision, when present. */
+  readonly onPlan?: (record: PlanRecord) => void;
   /** Told of every device step that failed; writes a line to the log when absent. */
   readonly onStepFailure?: StepFailureReport;
 }
@@ -61,8 +88,10 @@ export interface MeasuredScheduler extends Scheduler {
   readonly metrics: SchedulerMetrics;
 }
 
-/** When a client that was refused may come again. A place is free as soon as one request ends. */
-const RETRY_AFTER_SECONDS = 1;
+/** About ten tokens a second at the least: reading speed. */
+export const ITL_TARGET_MS = 100;
+/** A server that shuts down is gone soon; another may answer then. */
+const DRAIN_RETRY_SECONDS = 1;
 
 const logStepFailure: StepFailureReport = (stage, error) =>
   log.error("step_failed", { stage, message: error instanceof Error ? error.message : String(error) });
@@ -72,70 +101,101 @@ export class StagedScheduler implements MeasuredScheduler {
   readonly metrics = new SchedulerMetrics();
   readonly actors = new ActorSystem<StageMessages>(ACTOR_NAMES);
   readonly #options: SchedulerOptions;
-  readonly #pool: KvPool;
-  readonly #pictures: PictureStore;
-  readonly #roster: Roster;
-  readonly #lane: Lane;
-  readonly #encode: Encode;
-  readonly #prefill: Prefill;
-  readonly #compress: Compress;
-  readonly #decode: Decode;
+  readonly #parts: StageParts;
+  readonly #pool: KvPool | ContiguousPool;
+  readonly #stages: Stages;
+  readonly #settings: ViewSettings;
+  readonly #arrivals = new ArrivalOrder();
+  readonly #deadlines: Deadlines;
   readonly #waitingMax: number;
   readonly #eventsMax: number;
   readonly #drained: (() => void)[] = [];
   #draining = false;
-  #cancelTimer: (() => void) | null = null;
+  /** Stops the timer that looks again when the lane opens. */
+  #stopTimer: () => void = () => {};
 
   constructor(options: SchedulerOptions) {
-    const { engine, images, model, clock, limits } = options;
+    const { engine, images, model, clock, limits, policy = DYNAMIC } = options;
     const { facts } = engine;
+    const { send } = this.actors;
     this.#options = options;
     this.#waitingMax = limits.waitingRequestsMax ?? WAITING_REQUESTS_MAX;
     this.#eventsMax = limits.streamEventsMax ?? STREAM_EVENTS_MAX;
     assert(limits.maxNumSeqs > 0, "at least one sequence runs");
     // "admitted" and the first token come before anything asks whether there is room.
     assert(this.#eventsMax >= 2, "a stream holds two events");
-    this.#pool = new KvPool(facts);
-    this.#pictures = new PictureStore(facts.embeddingRows);
-    this.#roster = new Roster(this.#pool, this.#pictures);
-    this.#lane = new Lane(clock, this.metrics, options.onStepFailure ?? logStepFailure);
-    const parts: StageParts = {
+    const costs = new StageCosts();
+    const pool = this.#pool = options.pool ?? new KvPool(facts);
+    const pictures = new PictureStore(facts.embeddingRows);
+    this.#deadlines = new Deadlines(
+      clock,
+      this.metrics,
+      {
+        queueMs: limits.queueTimeoutMs ?? null,
+        readerMs: limits.readerTimeoutMs === undefined ? READER_TIMEOUT_MS : limits.readerTimeoutMs,
+      },
+      (sequence, error) => send("emit", { type: "fail", sequence, error }),
+    );
+    const roster = new Roster(pool, pictures, this.#arrivals, this.#deadlines);
+    const parts = this.#parts = {
       clock,
       engine,
-      pool: this.#pool,
-      pictures: this.#pictures,
-      roster: this.#roster,
-      lane: this.#lane,
+      pool,
+      pictures,
+      roster,
+      lane: new Lane(clock, this.metrics, costs, options.onStepFailure ?? logStepFailure),
       metrics: this.metrics,
-      send: this.actors.send,
+      outputLength: new OutputLength(),
+      drainRate: new DrainRate(),
+      send,
     };
-    this.#encode = new Encode(parts, images, limits.decodedImagesMax ?? DECODED_IMAGES_MAX);
-    this.#prefill = new Prefill(parts);
-    this.#compress = new Compress(parts);
-    this.#decode = new Decode(parts);
+    const encode = new Encode(parts, images, limits.decodedImagesMax ?? DECODED_IMAGES_MAX);
+    const prefill = new Prefill(parts);
+    const compress = new Compress(parts);
+    const decode = new Decode(parts, policy.kind === "static");
+    const preemption = new Preemption(parts, [prefill, compress, decode]);
+    this.#stages = { encode, prefill, compress, decode, preemption };
+    this.#settings = {
+      policy,
+      windows: options.windows,
+      itlTargetMs: options.itlTargetMs ?? ITL_TARGET_MS,
+      maxNumSeqs: limits.maxNumSeqs,
+      costs,
+    };
     this.actors.start({
-      intake: new Intake(parts, { ...options, pictures: this.#pictures, pool: this.#pool.shape }),
-      encode: this.#encode,
-      prefill: this.#prefill,
-      compress: this.#compress,
-      decode: this.#decode,
+      intake: new Intake(
+        parts,
+        { ...options, pictures, pool: pool.shape },
+        limits.waitingTokensMax ?? WAITING_TOKENS_MAX,
+      ),
+      encode,
+      prefill,
+      compress,
+      decode,
       emit: new Emit(parts, model),
     });
-    this.#pictures.onRoom = () => this.actors.send("encode", { type: "room" });
-    this.#roster.onEmpty = () => {
+    pictures.onRoom = () => send("encode", { type: "room" });
+    roster.onEmpty = () => {
       for (const resolve of this.#drained.splice(0)) resolve();
     };
   }
 
   submit(request: GenerateRequest, signal: AbortSignal): AsyncIterableIterator<GenerateEvent> {
     this.#refuseWhatCannotWait();
+    const { clock, drainRate, roster } = this.#parts;
     const cancel = () => this.#cancel(sequence);
     const channel = new EventChannel(this.#eventsMax, {
-      drained: () => this.actors.wake(),
+      filled: () => this.#deadlines.pauses(sequence),
+      drained: () => {
+        this.#deadlines.resumes(sequence);
+        this.actors.wake();
+      },
       returned: cancel,
     });
-    const sequence = new Sequence(request, channel, this.#options.clock.now());
-    this.#roster.join(sequence, () => signal.removeEventListener("abort", cancel));
+    const now = clock.now();
+    const rank = this.#arrivals.arrive(request.tenant, request.priority, now, drainRate.intervalMs);
+    const sequence = new Sequence(request, channel, now, rank);
+    roster.join(sequence, () => signal.removeEventListener("abort", cancel));
     this.actors.send("intake", { type: "come", sequence });
     if (signal.aborted) cancel();
     else signal.addEventListener("abort", cancel, { once: true });
@@ -143,25 +203,25 @@ export class StagedScheduler implements MeasuredScheduler {
   }
 
   snapshot(): SchedulerSnapshot {
-    const running = this.#roster.running;
+    const { pool, roster } = this.#parts;
     return {
-      running,
-      waiting: this.#roster.size - running,
-      pagesTotal: this.#pool.shape.pageCount,
-      pagesUsed: this.#pool.usedPages,
-      largestFreeBlockPages: this.#pool.largestFreeBlockPages,
+      running: roster.running,
+      waiting: roster.waiting,
+      pagesTotal: pool.shape.pageCount,
+      pagesUsed: pool.usedPages,
+      largestFreeBlockPages: pool.largestFreeBlockPages,
       queues: Object.fromEntries(
-        SEQUENCE_STATES.filter((state) => state !== "ended").map((
-          state,
-        ) => [state, this.#roster.count(state)]),
+        SEQUENCE_STATES.filter((state) => state !== "ended").map((state) => [state, roster.count(state)]),
       ),
-      sequences: this.#roster.size,
+      sequences: roster.size,
+      paused: this.#stages.decode.paused,
+      pool: pool.gauges(),
     };
   }
 
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
-    if (this.#roster.size === 0) return;
+    if (this.#parts.roster.size === 0) return;
     const empty = new Promise<void>((resolve) => this.#drained.push(resolve));
     const stopTimer = this.#options.clock.after(deadlineMs, () => this.#cancelAll());
     await empty;
@@ -169,8 +229,9 @@ export class StagedScheduler implements MeasuredScheduler {
   }
 
   checkIntegrity(): void {
-    const idle = this.#roster.size === 0;
-    this.#pictures.check(idle);
+    const { pictures, roster } = this.#parts;
+    const idle = roster.size === 0;
+    pictures.check(idle);
     if (idle) checkPoolIdle(this.#pool);
     else checkPool(this.#pool);
   }
@@ -178,72 +239,74 @@ export class StagedScheduler implements MeasuredScheduler {
   /** Cancels what runs, waits for the device, and stops. The engine and the image preparer belong to the caller. */
   async close(): Promise<void> {
     await this.drain(0);
-    await this.#lane.idle();
-    this.#cancelTimer?.();
+    await this.#parts.lane.idle();
+    this.#stopTimer();
     this.actors.stop();
   }
 
-  /** Starts the next device step if there is one. Called whenever messages have changed what waits. */
+  /** Hands the device its next steps. Called whenever messages have changed what waits. */
   dispatch(): void {
-    if (this.#lane.busy) return;
-    this.#cancelTimer?.();
-    this.#cancelTimer = null;
-    const view = this.#view();
-    const next = plan(view);
-    switch (next.kind) {
-      case "encode":
-        return this.#encode.begin(next.items);
-      case "prefill":
-        return this.#prefill.begin(next.chunks);
-      case "compress":
-        return this.#compress.begin(next.items);
-      case "decode":
-        return this.#decode.begin(next.items);
-      case "wait": {
-        // Timers have whole milliseconds; one that fires early would only look again.
-        const delayMs = Math.max(1, Math.ceil(next.untilMs - view.nowMs));
-        this.#cancelTimer = this.#options.clock.after(delayMs, () => this.actors.wake());
+    this.#stopTimer();
+    for (;;) {
+      const opensInMs = this.#parts.lane.opensInMs(this.#options.clock.now());
+      if (opensInMs > 0) {
+        if (opensInMs < Infinity) {
+          // Timers have whole milliseconds; one that fires early would only look again.
+          const delayMs = Math.ceil(opensInMs);
+          this.#stopTimer = this.#options.clock.after(delayMs, () => this.actors.wake());
+        }
         return;
       }
-      case "idle":
-        return;
+      const view = viewOf(this.#parts, this.#stages, this.#settings);
+      const decision = plan(view);
+      this.#options.onPlan?.(planRecord(view, decision));
+      if (!this.#carryOut(decision.step)) return;
     }
   }
 
-  #view(): PlanView {
-    const { clock, engine, limits, windows } = this.#options;
-    const intake = this.#roster.count("intake") > 0;
-    const encode = this.#roster.count("encode") > 0;
-    const prefill = this.#prefill.waiting();
-    const paused = this.#decode.paused;
-    return {
-      nowMs: clock.now(),
-      last: this.#lane.last,
-      windows,
-      stepTokensMax: engine.facts.stepTokensMax,
-      encode: { ready: this.#encode.ready(), company: intake || this.#encode.company },
-      prefill: { ready: prefill, company: intake || encode },
-      compress: { ready: this.#compress.ready(), company: prefill.some((entry) => entry.quotaPages === 0) },
-      decode: { ready: this.#decode.ready(), company: false },
-      // A sequence that waits for its reader holds its pages but not its seat.
-      seatsFree: limits.maxNumSeqs - (this.#roster.running - paused),
-      pagesFree: this.#pool.unpromisedPages,
-    };
+  /** False when there is nothing to do. */
+  #carryOut(step: StepPlan): boolean {
+    const { encode, prefill, compress, decode, preemption } = this.#stages;
+    switch (step.kind) {
+      case "encode":
+        encode.begin(step.items);
+        return true;
+      case "prefill":
+        prefill.begin(step.chunks);
+        return true;
+      case "compress":
+        compress.begin(step.items);
+        return true;
+      case "decode":
+        decode.begin(step.items);
+        return true;
+      case "shrink":
+        this.metrics.shrunk += step.items.length;
+        compress.beginWith(decode.takeToCompress(step.items));
+        return true;
+      case "preempt":
+        preemption.preempt(step.holder);
+        return true;
+      case "idle":
+        return false;
+    }
   }
 
   #refuseWhatCannotWait(): void {
-    if (this.#draining) {
-      this.metrics.refused++;
-      throw new RequestError("draining", "The server is shutting down.", null, RETRY_AFTER_SECONDS);
-    }
-    if (this.#roster.size - this.#roster.running < this.#waitingMax) return;
-    this.metrics.refused++;
-    throw new RequestError(
-      "rate_limit_exceeded",
+    const { drainRate, roster } = this.#parts;
+    if (this.#draining) this.#refuse("draining", "The server is shutting down.", DRAIN_RETRY_SECONDS);
+    if (roster.waiting < this.#waitingMax) return;
+    this.#refuse(
+      "requests",
       `${this.#waitingMax} requests are waiting already. Try again later.`,
-      null,
-      RETRY_AFTER_SECONDS,
+      drainRate.retryAfterSeconds(roster.waiting),
     );
+  }
+
+  #refuse(kind: RefusalKind, message: string, retryAfterSeconds: number): never {
+    this.metrics.refused[kind]++;
+    const code = kind === "draining" ? "draining" : "rate_limit_exceeded";
+    throw new RequestError(code, message, null, retryAfterSeconds);
   }
 
   #cancel(sequence: Sequence): void {
@@ -251,7 +314,7 @@ export class StagedScheduler implements MeasuredScheduler {
   }
 
   #cancelAll(): void {
-    for (const sequence of this.#roster.sequences()) this.#cancel(sequence);
+    for (const sequence of this.#parts.roster.sequences()) this.#cancel(sequence);
   }
 }
 

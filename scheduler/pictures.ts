@@ -1,6 +1,7 @@
 /**
  * Pictures between their file and the prompts that show them. Features live in rows of the embedding store; requests
- * that show the same picture at one time (by content) share them.
+ * that show the same picture (by content) share them. Features that nobody needs any more stay until their rows are
+ * wanted, the least recently used go first: the store is a cache of as many bytes as it has rows.
  */
 import { createHash } from "node:crypto";
 import { assert } from "../lib/core/assert.ts";
@@ -8,6 +9,7 @@ import type { PreparedImage } from "../lib/image/image.ts";
 import { checkBuddy, checkBuddyIdle } from "../pool/integrity.ts";
 import { Buddy } from "../pool/buddy.ts";
 import type { AdmittedImage } from "./admission.ts";
+import { compareRank, type Ranked } from "./rank.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** `unprepared` and `prepared` wait; `preparing` and `encoding` are worked on; `encoded` has its features. */
@@ -26,6 +28,14 @@ export class Picture {
     return this.image.rows;
   }
 
+  /** The first of its holders in the order of service. */
+  get rank(): Ranked {
+    let first: Sequence | null = null;
+    for (const holder of this.holders) if (first === null || compareRank(holder, first) < 0) first = holder;
+    assert(first !== null, "a picture that waits is held");
+    return first;
+  }
+
   get busy(): boolean {
     return this.state === "preparing" || this.state === "encoding";
   }
@@ -41,6 +51,8 @@ export class PictureStore {
   readonly #pictures = new Set<Picture>();
   /** The picture that further requests may share. */
   readonly #byHash = new Map<string, Picture>();
+  /** Encoded pictures that nobody holds, least recently used first. */
+  readonly #idle = new Set<Picture>();
   /** Called when rows have come back. */
   onRoom: (() => void) | null = null;
 
@@ -70,7 +82,7 @@ export class PictureStore {
     for (const image of images) {
       let picture = this.#byHash.get(image.hash) ?? fresh.get(image.hash);
       if (picture === undefined) {
-        const row = this.#rows.allocateRun(image.rows);
+        const row = this.#allocate(image.rows, pictures);
         if (row === null) {
           for (const { row, rows } of fresh.values()) this.#rows.freeRun(row, rows);
           return null;
@@ -83,7 +95,10 @@ export class PictureStore {
       this.#pictures.add(picture);
       this.#byHash.set(hash, picture);
     }
-    for (const picture of pictures) picture.holders.add(sequence);
+    for (const picture of pictures) {
+      picture.holders.add(sequence);
+      this.#idle.delete(picture);
+    }
     return { pictures, fresh: [...fresh.values()] };
   }
 
@@ -91,6 +106,11 @@ export class PictureStore {
   release(picture: Picture, sequence: Sequence): void {
     assert(picture.holders.delete(sequence), "a picture is released by one of its holders");
     if (picture.holders.size > 0) return;
+    if (picture.state === "encoded") {
+      this.#idle.add(picture);
+      this.onRoom?.();
+      return;
+    }
     this.#unshare(picture);
     if (!picture.busy) this.#remove(picture);
   }
@@ -102,6 +122,7 @@ export class PictureStore {
     if (state !== "prepared") picture.prepared = null;
     if (state === "failed") this.#unshare(picture);
     if (picture.holders.size > 0) return true;
+    this.#unshare(picture);
     this.#remove(picture);
     return false;
   }
@@ -111,13 +132,46 @@ export class PictureStore {
     checkBuddy(this.#rows);
     let rows = 0;
     for (const picture of this.#pictures) {
-      assert(picture.holders.size > 0 || picture.busy, "a picture is held or worked on");
+      const cached = this.#idle.has(picture);
+      assert(picture.holders.size > 0 || picture.busy || cached, "a picture is held, worked on or cached");
+      assert(
+        !cached || (picture.holders.size === 0 && picture.state === "encoded"),
+        "a cached picture is idle",
+      );
       rows += picture.rows;
     }
     assert(rows === this.#rows.allocatedUnits, "every row in use belongs to a picture");
     if (!idle || [...this.#pictures].some((picture) => picture.busy)) return;
-    assert(this.#pictures.size === 0, "no picture is held when nothing runs");
-    checkBuddyIdle(this.#rows);
+    assert(this.#pictures.size === this.#idle.size, "no picture is held when nothing runs");
+    if (this.#pictures.size === 0) checkBuddyIdle(this.#rows);
+  }
+
+  /** Forgets features that nobody needs. */
+  clear(): void {
+    for (const picture of this.#idle) this.#evict(picture);
+  }
+
+  /** A run of rows; pictures of `wanted` are not evicted for it. */
+  #allocate(rows: number, wanted: readonly Picture[]): number | null {
+    for (;;) {
+      const row = this.#rows.allocateRun(rows);
+      if (row !== null) return row;
+      let oldest: Picture | undefined;
+      for (const picture of this.#idle) {
+        if (wanted.includes(picture)) continue;
+        oldest = picture;
+        break;
+      }
+      if (oldest === undefined) return null;
+      this.#evict(oldest);
+    }
+  }
+
+  #evict(picture: Picture): void {
+    this.#idle.delete(picture);
+    this.#unshare(picture);
+    assert(this.#pictures.delete(picture), "a picture is evicted once");
+    this.#rows.freeRun(picture.row, picture.rows);
   }
 
   #unshare(picture: Picture): void {

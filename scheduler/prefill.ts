@@ -1,20 +1,27 @@
 /**
- * Prefill: prompts into pages, ragged batches, long prompts in chunks. The queue is first in, first out: a sequence gets
- * its whole quota of pages (quota.ts) before its first chunk, and none overtakes one that waits for pages.
+ * Prefill: prompts into pages, ragged batches, long prompts in chunks, and streams of preempted sequences again. A
+ * sequence takes the pages of its whole prompt before its first chunk, less those that the prefix cache has.
  */
 import { assert } from "../lib/core/assert.ts";
 import { RequestError } from "../lib/core/errors.ts";
-import { shortageText } from "../pool/mod.ts";
 import type { Actor } from "./actor.ts";
-import type { PrefillEntry } from "./plan.ts";
-import type { Sequence } from "./sequence.ts";
+import { expectedPages } from "./demand.ts";
+import type { PrefillEntry } from "./plan_view.ts";
+import { cachedTokens, needsFeatures } from "./prefix.ts";
+import { RankedQueue } from "./ranked_queue.ts";
 import { sendSampled } from "./sampled.ts";
+import type { Sequence } from "./sequence.ts";
 import type { StageMessages, StageParts } from "./stage.ts";
 
 type Stepped = Extract<StageMessages["prefill"], { type: "stepped" }>;
 
+/** Sequences that a plan looks at; no batch has more. */
+const LOOKED_AT_MAX = 64;
+
 export class Prefill implements Actor<StageMessages["prefill"]> {
-  #queue: Sequence[] = [];
+  readonly #queue = new RankedQueue<Sequence>();
+  /** What {@link ready} has shown last. */
+  #shown: readonly Sequence[] = [];
 
   constructor(private readonly parts: StageParts) {}
 
@@ -23,46 +30,105 @@ export class Prefill implements Actor<StageMessages["prefill"]> {
     else this.#stepped(message);
   }
 
-  /** Sequences with prompt tokens to store, oldest first. */
-  waiting(): PrefillEntry[] {
-    this.#queue = this.#queue.filter((sequence) => !sequence.ended);
-    return this.#queue.map((sequence) => ({
-      tokens: sequence.promptTokensLeft,
-      sinceMs: sequence.sinceMs,
-      quotaPages: sequence.pages === null ? sequence.prompt.quota.pages : 0,
-    }));
+  /** The first sequences with tokens to store. One without pages whose reader is slow waits for it. */
+  ready(): PrefillEntry[] {
+    const shown: Sequence[] = [];
+    for (const sequence of [...this.#queue.live()]) {
+      if (shown.length === LOOKED_AT_MAX) break;
+      if (sequence.pages === null) {
+        if (sequence.channel.full) continue;
+        if (needsFeatures(sequence, this.parts.pool)) {
+          this.#sendBack(sequence);
+          continue;
+        }
+      }
+      shown.push(sequence);
+    }
+    this.#shown = shown;
+    return shown.map((sequence) => this.#entry(sequence));
   }
 
-  /** Starts a step over the next chunks[i] tokens of the i-th waiting sequence; reserves what is not reserved yet. */
+  /** Starts a step over the next chunks[i] tokens of the i-th sequence that was shown; takes the pages of new ones. */
   begin(chunks: readonly number[]): void {
     const { clock, engine, lane, roster, send } = this.parts;
     const now = clock.now();
-    const members = this.#queue.splice(0, chunks.length).map((sequence, index) => {
-      const tokens = chunks[index];
-      this.#reserve(sequence, tokens);
+    const sequences = this.#shown.slice(0, chunks.length);
+    this.#queue.removeAll(sequences);
+    const members = sequences.map((sequence, index) => {
+      this.#takePages(sequence);
       roster.enterStep(sequence, now);
-      return { sequence, tokens };
+      return { sequence, tokens: chunks[index] };
     });
-    const step = members.map(({ sequence, tokens }) => sequence.promptPart(tokens));
-    lane.run("prefill", members.length, () => engine.forward(step), (outcome) => {
+    const step = members.map(({ sequence, tokens }) => sequence.part(tokens));
+    const size = chunks.reduce((sum, tokens) => sum + tokens, 0);
+    lane.run("prefill", { items: members.length, size }, () => engine.forward(step), (outcome) => {
       send("prefill", { type: "stepped", chunks: members, outcome });
     });
   }
 
-  #reserve(sequence: Sequence, tokens: number): void {
-    const { pool } = this.parts;
-    if (sequence.pages === null) {
-      const reservation = pool.reserve(sequence.prompt.quota.pages);
-      assert(reservation.ok, reservation.ok ? "" : shortageText(reservation.shortage));
-      sequence.pages = reservation.pages;
+  /** Those that wait with pages in hand. */
+  holders(): readonly Sequence[] {
+    return this.#queue.live().filter(({ pages }) => pages !== null);
+  }
+
+  withdraw(sequence: Sequence): boolean {
+    return this.#queue.remove(sequence);
+  }
+
+  #entry(sequence: Sequence): PrefillEntry {
+    const { rankMs, order, sinceMs, tokensToStore } = sequence;
+    const { pool, outputLength } = this.parts;
+    const slots = sequence.slotsAfter(tokensToStore);
+    if (sequence.pages !== null) {
+      // None are missing, but for one that was compressed again and has its answer to store behind the shorter cache.
+      const pages = pool.missing(sequence.pages, slots);
+      return { rankMs, order, sinceMs, tokens: tokensToStore, pages, pagesLater: 0, begun: true };
     }
-    pool.grow(sequence.pages, sequence.slotsAfter(tokens));
+    const cached = cachedTokens(sequence, pool);
+    return {
+      rankMs,
+      order,
+      sinceMs,
+      tokens: tokensToStore - cached,
+      pages: pool.openingPages(sequence.prompt.chain, cached, slots),
+      pagesLater: Math.max(0, expectedPages(sequence, pool.shape, outputLength) - pool.pagesFor(slots)),
+      begun: false,
+    };
+  }
+
+  #takePages(sequence: Sequence): void {
+    const { pool } = this.parts;
+    const slots = sequence.slotsAfter(sequence.tokensToStore);
+    if (sequence.pages === null) this.#open(sequence, slots);
+    else assert(pool.grow(sequence.pages, slots), "a stream goes on when there are pages for it");
+  }
+
+  #open(sequence: Sequence, slots: Uint32Array): void {
+    const { pool, roster, metrics } = this.parts;
+    const cached = cachedTokens(sequence, pool);
+    const pages = pool.open(
+      sequence.prompt.chain,
+      cached,
+      sequence.prompt.ids.length + sequence.prompt.maxTokens,
+    );
+    assert(pages !== null && pool.grow(pages, slots), "a prompt begins when there are pages for it");
+    sequence.pages = pages;
+    if (sequence.cachedTokens === null) roster.begun(sequence);
+    else metrics.resumed++;
+    sequence.foundCached(cached);
+  }
+
+  /** The cached prefix that had its pictures' tokens was evicted while it waited. */
+  #sendBack(sequence: Sequence): void {
+    const { clock, send } = this.parts;
+    this.#queue.remove(sequence);
+    sequence.moveTo("encode", clock.now());
+    send("encode", { type: "come", sequence });
   }
 
   #stepped({ chunks, outcome }: Stepped): void {
     const { clock, roster, send } = this.parts;
     const now = clock.now();
-    const unfinished: Sequence[] = [];
     for (const [index, { sequence, tokens }] of chunks.entries()) {
       if (!roster.leaveStep(sequence, now)) continue;
       if (!outcome.ok) {
@@ -70,17 +136,32 @@ export class Prefill implements Actor<StageMessages["prefill"]> {
         send("emit", { type: "fail", sequence, error });
         continue;
       }
-      sequence.stored(tokens);
-      sequence.prefilled += tokens;
-      if (sequence.promptTokensLeft > 0) {
-        unfinished.push(sequence);
-        continue;
-      }
-      roster.releasePictures(sequence);
-      sequence.moveTo("emit", now);
-      sendSampled(send, sequence, outcome.value[index]);
+      this.#storedMore(sequence, tokens);
+      if (sequence.tokensToStore > 0) this.#queue.push(sequence);
+      else this.#goOn(sequence, outcome.value[index]);
     }
-    // Back to the front: behind one that waits for pages they would hold those very pages for ever.
-    this.#queue.unshift(...unfinished);
+  }
+
+  #storedMore(sequence: Sequence, tokens: number): void {
+    const { pool, roster } = this.parts;
+    sequence.storedMore(tokens);
+    const promptTokens = sequence.prompt.ids.length;
+    assert(sequence.pages !== null, "a sequence that stores has pages");
+    if (!sequence.compressed) pool.publish(sequence.pages, Math.min(sequence.stored, promptTokens));
+    if (sequence.stored >= promptTokens) roster.releasePictures(sequence);
+  }
+
+  /** To its first token, or, preempted before, to where it was. */
+  #goOn(sequence: Sequence, sampled: Parameters<typeof sendSampled>[2] | null): void {
+    const { clock, send } = this.parts;
+    if (sequence.sampled === 0) {
+      assert(sampled !== null, "the end of a prompt is sampled from");
+      sequence.moveTo("emit", clock.now());
+      sendSampled(send, sequence, sampled);
+      return;
+    }
+    const next = sequence.compressionDue ? "compress" : "decode";
+    sequence.moveTo(next, clock.now());
+    send(next, { type: "come", sequence });
   }
 }

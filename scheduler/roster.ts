@@ -1,18 +1,32 @@
 /** All sequences that live, and the one place where what they hold goes back. */
 import { assert } from "../lib/core/assert.ts";
-import type { KvPool } from "../pool/mod.ts";
+import type { Pool } from "../pool/mod.ts";
+import type { Deadlines } from "./deadlines.ts";
 import type { PictureStore } from "./pictures.ts";
+import type { ArrivalOrder } from "./rank.ts";
 import type { Sequence, SequenceState } from "./sequence.ts";
 
+interface Member {
+  /** Called when the sequence has gone (its signal needs no listener any more). */
+  readonly left: () => void;
+  /** It has not had pages yet. */
+  waiting: boolean;
+}
+
 export class Roster {
-  readonly #sequences = new Map<Sequence, () => void>();
+  readonly #members = new Map<Sequence, Member>();
   /** Called when the last sequence has gone. */
   onEmpty: (() => void) | null = null;
 
-  constructor(private readonly pool: KvPool, private readonly pictures: PictureStore) {}
+  constructor(
+    private readonly pool: Pool,
+    private readonly pictures: PictureStore,
+    private readonly arrivals: ArrivalOrder,
+    private readonly deadlines: Deadlines,
+  ) {}
 
   get size(): number {
-    return this.#sequences.size;
+    return this.#members.size;
   }
 
   /** Sequences that hold pages. */
@@ -20,19 +34,40 @@ export class Roster {
     return this.pool.sequences.size;
   }
 
+  /** Sequences that hold none: not begun, or preempted. */
+  get waiting(): number {
+    return this.size - this.running;
+  }
+
+  /** Prompt tokens of the sequences that hold no pages. */
+  get waitingTokens(): number {
+    let tokens = 0;
+    for (const { pages, admitted } of this.#members.keys()) {
+      if (pages === null) tokens += admitted?.ids.length ?? 0;
+    }
+    return tokens;
+  }
+
   sequences(): Iterable<Sequence> {
-    return this.#sequences.keys();
+    return this.#members.keys();
   }
 
   count(state: SequenceState): number {
     let count = 0;
-    for (const sequence of this.#sequences.keys()) if (sequence.state === state) count++;
+    for (const sequence of this.#members.keys()) if (sequence.state === state) count++;
     return count;
   }
 
-  /** `left` is called when the sequence has gone (its signal needs no listener any more). */
   join(sequence: Sequence, left: () => void): void {
-    this.#sequences.set(sequence, left);
+    this.#members.set(sequence, { left, waiting: true });
+    this.deadlines.waits(sequence);
+  }
+
+  /** It has its first pages. */
+  begun(sequence: Sequence): void {
+    const member = this.#members.get(sequence);
+    assert(member?.waiting, "a sequence begins once");
+    this.#waitsNoLonger(sequence, member);
   }
 
   enterStep(sequence: Sequence, nowMs: number): void {
@@ -65,14 +100,30 @@ export class Roster {
     sequence.pictures = [];
   }
 
+  /** Its pages go to others; it will compute what they held again. */
+  takePages(sequence: Sequence): void {
+    assert(sequence.pages !== null && !sequence.inStep, "pages are taken between steps");
+    this.pool.release(sequence.pages);
+    sequence.pages = null;
+    sequence.lostCache();
+  }
+
   #release(sequence: Sequence): void {
-    const left = this.#sequences.get(sequence);
-    assert(left !== undefined, "a sequence goes once");
-    this.#sequences.delete(sequence);
+    const member = this.#members.get(sequence);
+    assert(member !== undefined, "a sequence goes once");
+    if (member.waiting) this.#waitsNoLonger(sequence, member);
+    this.#members.delete(sequence);
+    this.deadlines.left(sequence);
     this.releasePictures(sequence);
     if (sequence.pages !== null) this.pool.release(sequence.pages);
     sequence.pages = null;
-    left();
-    if (this.#sequences.size === 0) this.onEmpty?.();
+    member.left();
+    if (this.#members.size === 0) this.onEmpty?.();
+  }
+
+  #waitsNoLonger(sequence: Sequence, member: Member): void {
+    member.waiting = false;
+    this.arrivals.leave(sequence.request.tenant);
+    this.deadlines.begun(sequence);
   }
 }

@@ -1,4 +1,10 @@
-/** One stream of tokens: where it stands, what it holds, and the parts of steps that it makes. */
+/**
+ * One stream of tokens: where it stands, what it holds, and the parts of steps that it makes.
+ *
+ * The stream is the prompt followed by what was generated. `stored` counts its tokens in the cache; the token sampled
+ * last is never among them, its decode step stores it. A sequence that is preempted loses its cache and comes back to the
+ * same place: it stores its stream again, compresses at the same token, and goes on as if nothing had happened.
+ */
 import { assert } from "../lib/core/assert.ts";
 import type { CompressSequence, ForwardSequence } from "../lib/engine/engine.ts";
 import { FEATURE_ROW } from "../lib/ops/backend.ts";
@@ -6,9 +12,11 @@ import type { SequencePages } from "../pool/mod.ts";
 import type { AdmittedPrompt } from "./admission.ts";
 import type { EventChannel } from "./channel.ts";
 import type { Completion } from "./completion.ts";
-import type { CompressionUsage, GenerateRequest } from "./messages.ts";
+import { keptOf } from "./compression.ts";
+import type { Compression, CompressionUsage, GenerateRequest } from "./messages.ts";
 import type { TimedStage } from "./metrics.ts";
 import type { Picture } from "./pictures.ts";
+import type { Ranked } from "./rank.ts";
 import { StageTimer } from "./stage_timer.ts";
 
 export const SEQUENCE_STATES = [
@@ -22,18 +30,29 @@ export const SEQUENCE_STATES = [
 ] as const;
 export type SequenceState = typeof SEQUENCE_STATES[number];
 
-/** After the first token a sequence goes round between decode and emit. */
+/**
+ * After the first token a sequence goes round between decode and emit. One that was preempted, or whose cached prefix was
+ * evicted before it began, goes back to prefill or, for the features of its pictures, to encode.
+ */
 const NEXT_STATES: Readonly<Record<SequenceState, readonly SequenceState[]>> = {
   intake: ["encode", "prefill", "ended"],
   encode: ["prefill", "ended"],
-  prefill: ["emit", "ended"],
-  compress: ["decode", "ended"],
-  decode: ["emit", "ended"],
+  prefill: ["emit", "compress", "decode", "encode", "prefill", "ended"],
+  compress: ["decode", "prefill", "encode", "ended"],
+  decode: ["emit", "compress", "prefill", "encode", "ended"],
   emit: ["compress", "decode", "ended"],
   ended: [],
 };
 
-export class Sequence {
+/** When a sequence is compressed, and into what. */
+export interface CompressionPoint extends Compression {
+  /** Tokens of the stream that are stored then. */
+  readonly atTokens: number;
+  /** Slots that remain in each layer. */
+  readonly kept: Uint32Array;
+}
+
+export class Sequence implements Ranked {
   readonly timer = new StageTimer();
   #state: SequenceState = "intake";
   /** When it came to where it waits now. */
@@ -46,25 +65,35 @@ export class Sequence {
   completion: Completion | null = null;
   /** Pictures whose features it holds, in the order of the prompt; empty once the prompt is stored. */
   pictures: readonly Picture[] = [];
-  /** Held from the first prefill step on. */
+  /** Held from its first prefill step on, until it ends or is preempted. */
   pages: SequencePages | null = null;
+  /** Prompt tokens that its first prefill found in the prefix cache; null before it. */
+  cachedTokens: number | null = null;
 
   /** Slots stored, per layer. Not the position: compression makes slots fewer, positions go on counting. */
   slots = new Uint32Array(0);
-  /** Prompt tokens stored. */
-  prefilled = 0;
-  /** Tokens sampled. */
-  sampled = 0;
-  #lastToken = 0;
+  #stored = 0;
+  readonly #generated: number[] = [];
+  #compressionPoint: CompressionPoint | null = null;
+  #compressed = false;
   compression: CompressionUsage | null = null;
 
   constructor(
     readonly request: GenerateRequest,
     readonly channel: EventChannel,
     readonly arrivedMs: number,
+    private readonly rank: Ranked,
   ) {
     this.sinceMs = arrivedMs;
     this.timer.enter("intake", arrivedMs);
+  }
+
+  get rankMs(): number {
+    return this.rank.rankMs;
+  }
+
+  get order(): number {
+    return this.rank.order;
   }
 
   get state(): SequenceState {
@@ -84,66 +113,86 @@ export class Sequence {
     else if (state !== "emit") this.timer.enter(state satisfies TimedStage, nowMs);
   }
 
+  /** Intake is done. */
+  admit(prompt: AdmittedPrompt, layers: number): void {
+    this.admitted = prompt;
+    this.slots = new Uint32Array(layers);
+    const { compression } = prompt;
+    if (compression === null || compression.underPressure) return;
+    const kept = keptOf(compression, prompt.ids.length, layers);
+    if (kept !== null) this.#compressionPoint = { ...compression, atTokens: prompt.ids.length, kept };
+  }
+
   get prompt(): AdmittedPrompt {
     assert(this.admitted !== null, "the prompt is known after intake");
     return this.admitted;
   }
 
-  get promptTokensLeft(): number {
-    return this.prompt.ids.length - this.prefilled;
+  /** Tokens sampled. */
+  get sampled(): number {
+    return this.#generated.length;
   }
 
-  /** RoPE position of the next token: original tokens count, whatever compression has done to the slots. */
-  get #nextPosition(): number {
-    return this.prompt.positionsEnd + this.sampled - 1;
+  /** Tokens of the stream that are stored. */
+  get stored(): number {
+    return this.#stored;
   }
 
-  /** The next `count` prompt tokens; samples when they are the last. Pages must reach that far. */
-  promptPart(count: number): ForwardSequence {
-    const { ids, positions } = this.prompt;
-    const first = this.prefilled, end = first + count;
-    assert(count > 0 && end <= ids.length, "a chunk lies in the prompt");
-    return {
-      tokens: this.#inputTokens(first, end),
-      positions: positions.slice(3 * first, 3 * end),
-      slotBase: this.slots.slice(),
-      pageTables: this.#tables(),
-      sampling: end === ids.length ? this.request.sampling : null,
-      sampled: 0,
-    };
+  get compressed(): boolean {
+    return this.#compressed;
   }
 
-  /** The token sampled last, to be stored and followed. */
-  tokenPart(): ForwardSequence {
-    assert(this.sampled > 0, "a sequence decodes after its first token");
-    return {
-      tokens: Uint32Array.of(this.#lastToken),
-      positions: new Uint32Array(3).fill(this.#nextPosition),
-      slotBase: this.slots.slice(),
-      pageTables: this.#tables(),
-      sampling: this.request.sampling,
-      sampled: this.sampled,
-    };
+  /** Where and into what it is compressed; null when it never is. */
+  get compressionPoint(): CompressionPoint | null {
+    return this.#compressionPoint;
   }
 
-  /** The whole cache, to be written shorter into the target pages. */
-  compressPart(): CompressSequence {
+  /** It is to be compressed before it goes on. */
+  get compressionDue(): boolean {
+    return !this.#compressed && this.#compressionPoint !== null && this.sampled > 0 &&
+      this.#stored === this.#compressionPoint.atTokens;
+  }
+
+  /** Tokens to store before anything else happens to it: sampling, compression, or decoding on. */
+  get tokensToStore(): number {
+    const all = this.prompt.ids.length + Math.max(0, this.sampled - 1);
+    const point = this.#compressionPoint;
+    const until = point !== null && !this.#compressed ? Math.min(all, point.atTokens) : all;
+    return until - this.#stored;
+  }
+
+  /** Memory is short: it will be compressed at the token where it stands. Once in its life. */
+  compressHere(kept: Uint32Array): void {
     const { compression } = this.prompt;
-    assert(compression !== null, "a sequence is compressed when it asked for it");
-    assert(this.pages?.target, "a sequence is compressed into pages of its own");
-    return {
-      method: compression.method,
-      ratio: compression.ratio,
-      slots: this.slots.slice(),
-      kept: new Uint32Array(this.slots.length).fill(compression.kept),
-      sourceTables: [...this.pages.table.tables],
-      targetTables: [...this.pages.target.tables],
-    };
+    assert(compression !== null && this.#compressionPoint === null, "a sequence is compressed once");
+    this.#compressionPoint = { ...compression, atTokens: this.#stored, kept };
+  }
+
+  /** `tokens` leading prompt tokens were found in the prefix cache. */
+  foundCached(tokens: number): void {
+    assert(this.#stored === 0, "a prefix is found before anything is stored");
+    this.cachedTokens ??= tokens;
+    this.storedMore(tokens);
   }
 
   /** `count` tokens of a step are stored, in every layer. */
-  stored(count: number): void {
+  storedMore(count: number): void {
+    this.#stored += count;
     for (let layer = 0; layer < this.slots.length; layer++) this.slots[layer] += count;
+  }
+
+  /** Its cache is the compressed one from now on. */
+  becameCompressed(): void {
+    assert(this.#compressionPoint !== null && !this.#compressed, "a sequence is compressed at its point");
+    this.#compressed = true;
+    this.slots.set(this.#compressionPoint.kept);
+  }
+
+  /** Its cache is gone. */
+  lostCache(): void {
+    this.#stored = 0;
+    this.#compressed = false;
+    this.slots.fill(0);
   }
 
   /** Slots of every layer after `count` more tokens. */
@@ -152,19 +201,72 @@ export class Sequence {
   }
 
   took(token: number): void {
-    this.#lastToken = token;
-    this.sampled++;
+    this.#generated.push(token);
   }
 
-  #tables(): Uint32Array[] {
+  /** The next `count` tokens of the stream; samples when they end a prompt that has no answer yet. */
+  part(count: number): ForwardSequence {
+    const first = this.#stored, end = first + count;
+    assert(count > 0 && count <= this.tokensToStore, "a chunk lies in what is to be stored");
+    const samples = this.sampled === 0 && end === this.prompt.ids.length;
+    return this.#forward(first, end, samples);
+  }
+
+  /** The token sampled last, to be stored and followed. */
+  tokenPart(): ForwardSequence {
+    assert(this.sampled > 0 && this.tokensToStore === 0, "a sequence decodes when its stream is stored");
+    return this.#forward(this.#stored, this.#stored + 1, true);
+  }
+
+  /** The whole cache, to be written shorter into the target pages. */
+  compressPart(): CompressSequence {
+    const point = this.#compressionPoint;
+    assert(point !== null && this.compressionDue, "a sequence is compressed when it is due");
+    assert(this.pages?.target, "a sequence is compressed into pages of its own");
+    return {
+      method: point.method,
+      ratio: point.ratio,
+      slots: this.slots.slice(),
+      kept: point.kept,
+      sourceTables: [...this.pages.table.tables],
+      targetTables: [...this.pages.target.tables],
+    };
+  }
+
+  #forward(first: number, end: number, samples: boolean): ForwardSequence {
     assert(this.pages !== null, "a sequence in a step has pages");
-    return [...this.pages.table.tables];
+    return {
+      tokens: this.#inputTokens(first, end),
+      positions: this.#positions(first, end),
+      slotBase: this.slots.slice(),
+      pageTables: [...this.pages.table.tables],
+      sampling: samples ? this.request.sampling : null,
+      sampled: this.sampled,
+    };
+  }
+
+  /** RoPE positions: original tokens count, whatever compression has done to the slots. */
+  #positions(first: number, end: number): Uint32Array {
+    const { ids, positions, positionsEnd } = this.prompt;
+    if (end <= ids.length) return positions.slice(3 * first, 3 * end);
+    const all = new Uint32Array(3 * (end - first));
+    for (let at = first; at < end; at++) {
+      for (let axis = 0; axis < 3; axis++) {
+        all[3 * (at - first) + axis] = at < ids.length
+          ? positions[3 * at + axis]
+          : positionsEnd + at - ids.length;
+      }
+    }
+    return all;
   }
 
   /** Token ids as the engine takes them: those of a picture are the rows of its features. */
   #inputTokens(first: number, end: number): Uint32Array {
     const { ids, images } = this.prompt;
-    const tokens = Uint32Array.from(ids.slice(first, end));
+    const tokens = new Uint32Array(end - first);
+    for (let at = first; at < end; at++) {
+      tokens[at - first] = at < ids.length ? ids[at] : this.#generated[at - ids.length];
+    }
     for (const [index, image] of images.entries()) {
       const from = Math.max(first, image.firstToken), to = Math.min(end, image.firstToken + image.rows);
       for (let at = from; at < to; at++) {

@@ -3,10 +3,12 @@ import type { Clock } from "../lib/core/clock.ts";
 import type { RequestError } from "../lib/core/errors.ts";
 import type { Engine, SampledToken } from "../lib/engine/engine.ts";
 import type { PreparedImage } from "../lib/image/image.ts";
-import type { KvPool } from "../pool/mod.ts";
+import type { Pool } from "../pool/mod.ts";
 import type { Send } from "./actor.ts";
+import type { DrainRate } from "./drain_rate.ts";
 import type { Lane, Outcome } from "./lane.ts";
 import type { SchedulerMetrics } from "./metrics.ts";
+import type { OutputLength } from "./output_length.ts";
 import type { Picture, PictureStore } from "./pictures.ts";
 import type { Roster } from "./roster.ts";
 import type { Sequence } from "./sequence.ts";
@@ -39,7 +41,13 @@ export interface StageMessages {
     };
   compress:
     | Come
-    | { readonly type: "stepped"; readonly sequences: readonly Sequence[]; readonly outcome: Outcome<void> };
+    | {
+      readonly type: "stepped";
+      readonly sequences: readonly Sequence[];
+      readonly outcome: Outcome<void>;
+      /** When the device had ended. */
+      readonly endedMs: number;
+    };
   decode:
     | Come
     | {
@@ -63,10 +71,12 @@ export const ACTOR_NAMES = ["emit", "decode", "compress", "prefill", "encode", "
 export interface StageParts {
   readonly clock: Clock;
   readonly engine: Engine;
-  readonly pool: KvPool;
+  readonly pool: Pool;
   readonly pictures: PictureStore;
   readonly roster: Roster;
   readonly lane: Lane;
   readonly metrics: SchedulerMetrics;
+  readonly outputLength: OutputLength;
+  readonly drainRate: DrainRate;
   readonly send: Send<StageMessages>;
 }

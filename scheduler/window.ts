@@ -5,7 +5,7 @@ export interface WindowLimits {
   readonly items: number;
   /** Tokens of a batch at most (features for encode, stored slots for compress). One member may exceed it alone. */
   readonly tokens: number;
-  /** Milliseconds that the first member waits for company. */
+  /** Milliseconds that the first member waits for company while the device has other work; an idle device never waits. */
   readonly waitMs: number;
 }
 
@@ -15,44 +15,14 @@ export type BatchingStage = typeof BATCHING_STAGES[number];
 export type Windows = Readonly<Record<BatchingStage, WindowLimits>>;
 
 /**
- * Windows that a server starts with: the paper's 1:3:9 order of batch sizes, bounded by what one step can use. A processor
- * gains nothing from prompts beyond some hundred rows, so its prefill steps are shorter and wait for nobody: first tokens
- * leave earlier.
+ * Bounds that a server starts with: the paper's 1:3:9 order of batch sizes, inside what one step can use. What a batch
+ * is within them follows from memory, from the measured knee and from the target of inter-token latency.
  */
-export function defaultWindows(maxNumSeqs: number, stepTokensMax: number, software: boolean): Windows {
-  const prefillTokens = software ? 1024 : 2048;
+export function defaultWindows(maxNumSeqs: number, stepTokensMax: number): Windows {
   return {
-    encode: { items: 8, tokens: stepTokensMax, waitMs: software ? 0 : 2 },
-    prefill: { items: 16, tokens: Math.min(prefillTokens, stepTokensMax), waitMs: software ? 0 : 5 },
-    compress: { items: 32, tokens: 65_536, waitMs: 2 },
+    encode: { items: 16, tokens: stepTokensMax, waitMs: 2 },
+    prefill: { items: 64, tokens: stepTokensMax, waitMs: 5 },
+    compress: { items: 64, tokens: 131_072, waitMs: 2 },
     decode: { items: maxNumSeqs, tokens: maxNumSeqs, waitMs: 0 },
   };
-}
-
-/** Work that could join a batch: how large it is and since when it waits. */
-export interface WindowEntry {
-  readonly tokens: number;
-  readonly sinceMs: number;
-}
-
-/** How many of the first entries make a batch, and whether the window is full with them. */
-export function fillWindow(
-  entries: readonly WindowEntry[],
-  limits: WindowLimits,
-): { items: number; full: boolean } {
-  let items = 0, tokens = 0;
-  while (items < entries.length && items < limits.items) {
-    tokens += entries[items].tokens;
-    if (tokens > limits.tokens && items > 0) return { items, full: true };
-    items++;
-  }
-  return { items, full: items >= limits.items || tokens >= limits.tokens };
-}
-
-/**
- * When a batch that is not full is released: at once when nobody could join it soon (`company` false), otherwise when
- * its first member has waited long enough.
- */
-export function releaseAtMs(oldestSinceMs: number, limits: WindowLimits, company: boolean): number {
-  return company ? oldestSinceMs + limits.waitMs : -Infinity;
 }

@@ -49,7 +49,11 @@ export class AccessRecord {
 
 /** What middleware leaves for handlers. */
 export interface AppEnv {
-  Variables: { record: AccessRecord };
+  Variables: {
+    record: AccessRecord;
+    /** Who asks: a digest of the key that was offered, empty without one. */
+    tenant: string;
+  };
 }
 
 /** The client's `x-request-id` where it is short visible ASCII, else a new one. */

@@ -36,7 +36,7 @@ export function identity({ id, loaded }: AnswerContext) {
 }
 
 export function usageOf(end: Finished, promptTokenIds: readonly number[], model: ServedModel) {
-  return usage(promptTokenIds, model.imageTokenId, end.completionTokens, end.compression);
+  return usage(promptTokenIds, model.imageTokenId, end.completionTokens, end.cachedTokens, end.compression);
 }
 
 /** Milliseconds to whole microseconds: the clock says no more. */

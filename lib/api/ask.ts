@@ -27,6 +27,7 @@ export function askOf(
   model: ServedModel,
   random: Random,
   requestId: string,
+  tenant: string,
 ): Ask {
   return {
     request: {
@@ -36,6 +37,9 @@ export function askOf(
       stop: stopStrings(fields.stop),
       ignoreEos: fields.ignore_eos ?? false,
       compression: compressionOf(fields.kv_compression),
+      priority: fields.priority ?? 0,
+      tenant,
+      cacheSalt: fields.cache_salt ?? "",
     },
     style: {
       stream: fields.stream ?? false,

@@ -50,7 +50,14 @@ export async function chat(c: Context<AppEnv>, parts: AppParts): Promise<Respons
   const fields = read(chatFields, body);
   requireModel(loaded.model, fields.model, "model");
   refuseUnsupportedInChat(body);
-  const ask = askOf(fields, alternativesOf(fields), loaded.model, parts.random, c.get("record").id);
+  const ask = askOf(
+    fields,
+    alternativesOf(fields),
+    loaded.model,
+    parts.random,
+    c.get("record").id,
+    c.get("tenant"),
+  );
   const images = imageSource(parts.options.allowedMediaHosts, c.req.raw.signal);
   const messages = await readMessages(fields.messages, images);
   return await answer(c, parts, loaded, ask, { kind: "chat", messages, param: "messages" }, chatShape);

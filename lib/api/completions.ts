@@ -44,7 +44,14 @@ export async function completions(c: Context<AppEnv>, parts: AppParts): Promise<
   const fields = read(completionFields, body);
   requireModel(loaded.model, fields.model, "model");
   refuseUnsupportedInCompletion(body);
-  const ask = askOf(fields, fields.logprobs ?? null, loaded.model, parts.random, c.get("record").id);
+  const ask = askOf(
+    fields,
+    fields.logprobs ?? null,
+    loaded.model,
+    parts.random,
+    c.get("record").id,
+    c.get("tenant"),
+  );
   const prompt = readPrompt(fields.prompt, loaded.model);
   return await answer(c, parts, loaded, ask, prompt, new TextShape());
 }

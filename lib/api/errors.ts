@@ -47,6 +47,8 @@ const TREATMENT: Readonly<Record<ErrorCode, Treatment>> = {
   unsupported_media_type: { ...INVALID, status: 415 },
   payload_too_large: { ...INVALID, status: 413 },
   rate_limit_exceeded: { status: 429, type: "rate_limit_error", retry: true },
+  queue_timeout: UNAVAILABLE,
+  reader_timeout: { status: 408, type: "invalid_request_error", retry: true },
   loading: UNAVAILABLE,
   draining: UNAVAILABLE,
   engine_failed: { status: 500, type: "server_error", retry: true },

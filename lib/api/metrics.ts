@@ -1,6 +1,7 @@
 /** `GET /metrics`: what the scheduler counts, in Prometheus' words, read at the moment of the scrape. */
 import { Counter, Gauge, Registry } from "prom-client";
 import type { Histogram } from "../core/metrics.ts";
+import type { PoolGauges } from "../../pool/mod.ts";
 import type { SchedulerSnapshot } from "../../scheduler/messages.ts";
 import type { SchedulerMetrics } from "../../scheduler/metrics.ts";
 import type { AccessRecord } from "./access_log.ts";
@@ -23,6 +24,19 @@ const NOTHING: SchedulerSnapshot = {
   largestFreeBlockPages: 0,
   queues: {},
   sequences: 0,
+  paused: 0,
+  pool: {
+    pages: { raw: 0, compressing: 0, compact: 0, decoding: 0, cached: 0, free: 0 },
+    largestFreeBlockPages: 0,
+    internalFragmentation: 0,
+    externalFragmentation: 0,
+    zombieByteSeconds: 0,
+    lookupTokens: 0,
+    hitTokens: 0,
+    evictions: 0,
+    usedBytes: 0,
+    peakUsedBytes: 0,
+  },
 };
 
 export function createMetrics(service: Service): ServerMetrics {
@@ -63,6 +77,10 @@ export function createMetrics(service: Service): ServerMetrics {
     });
   }
 
+  function poolCounter(name: string, help: string, read: (pool: PoolGauges) => number): void {
+    counter(name, help, [], () => [[{}, read(snapshot().pool)]]);
+  }
+
   function histogram(
     name: string,
     help: string,
@@ -84,6 +102,28 @@ export function createMetrics(service: Service): ServerMetrics {
     "Pages of the largest block that could be had at once.",
     (now) => now.largestFreeBlockPages,
   );
+  gauge("fastcache_sequences_paused", "Sequences that wait for their reader.", (now) => now.paused);
+  gauge("fastcache_kv_used_bytes", "Bytes of the pages that sequences hold.", (now) => now.pool.usedBytes);
+  gauge("fastcache_kv_peak_used_bytes", "The most they have been.", (now) => now.pool.peakUsedBytes);
+  gauge(
+    "fastcache_kv_internal_fragmentation",
+    "Share of the slots of used pages that store nothing.",
+    (now) => now.pool.internalFragmentation,
+  );
+  gauge(
+    "fastcache_kv_external_fragmentation",
+    "1 less the largest free block's share of the free pages.",
+    (now) => now.pool.externalFragmentation,
+  );
+  new Gauge({
+    name: "fastcache_kv_pages_by_owner",
+    help: "Pages by what they hold.",
+    labelNames: ["owner"],
+    registers,
+    collect() {
+      for (const [owner, pages] of Object.entries(snapshot().pool.pages)) this.set({ owner }, pages);
+    },
+  });
   new Gauge({
     name: "fastcache_stage_queue",
     help: "Sequences that wait in a stage's queue.",
@@ -151,9 +191,58 @@ export function createMetrics(service: Service): ServerMetrics {
   );
   counter(
     "fastcache_requests_refused_total",
-    "Requests refused at the door: queue full or shutting down.",
+    "Requests refused before they waited: too many, too many tokens, or shutting down.",
+    ["why"],
+    (metrics) => by("why", metrics.refused),
+  );
+  counter(
+    "fastcache_preemptions_total",
+    "Sequences whose pages were taken for others.",
     [],
-    (metrics) => alone(metrics.refused),
+    (metrics) => alone(metrics.preempted),
+  );
+  counter(
+    "fastcache_resumptions_total",
+    "Sequences that were preempted and have pages again.",
+    [],
+    (metrics) => alone(metrics.resumed),
+  );
+  counter(
+    "fastcache_compressions_total",
+    "Caches written shorter, by what for: the request asked, or memory was short.",
+    ["for"],
+    ({ compressed, shrunk }) => by("for", { request: compressed - shrunk, memory: shrunk }),
+  );
+  counter(
+    "fastcache_reader_pauses_total",
+    "Times that a stream waited for its reader.",
+    [],
+    (metrics) => alone(metrics.readerPauses),
+  );
+  histogram(
+    "fastcache_reader_pause_seconds",
+    "How long streams waited for their readers.",
+    (metrics) => alone(metrics.readerPauseSeconds),
+  );
+  poolCounter(
+    "fastcache_kv_zombie_byte_seconds_total",
+    "Bytes of raw caches times the seconds that they outlived their compressed copies.",
+    (pool) => pool.zombieByteSeconds,
+  );
+  poolCounter(
+    "fastcache_prefix_cache_queries_total",
+    "Prompt tokens that were looked up in the prefix cache.",
+    (pool) => pool.lookupTokens,
+  );
+  poolCounter(
+    "fastcache_prefix_cache_hits_total",
+    "Prompt tokens that were found there.",
+    (pool) => pool.hitTokens,
+  );
+  poolCounter(
+    "fastcache_prefix_cache_evictions_total",
+    "Cached pages given to others.",
+    (pool) => pool.evictions,
   );
   counter(
     "fastcache_prompt_tokens_total",

@@ -3,6 +3,7 @@ import { STOP_STRING_CHARACTERS_MAX, STOP_STRINGS_MAX } from "../core/limits.ts"
 import type { Random } from "../core/random.ts";
 import { COMPRESSION_METHODS, type CompressionMethod, ratioProblem } from "../engine/compress/mod.ts";
 import type { SamplingParams } from "../engine/engine.ts";
+import { AUTO_COMPRESSION } from "../../scheduler/compression.ts";
 import type { Compression } from "../../scheduler/messages.ts";
 import { invalidType, invalidValue, missing } from "./problem.ts";
 import type { GenerationFields } from "./schema.ts";
@@ -75,8 +76,17 @@ export function compressionOf(asked: GenerationFields["kv_compression"]): Compre
   const methodParam = short ? "kv_compression" : "kv_compression.method";
   const ratioParam = short ? "kv_compression" : "kv_compression.ratio";
   if (method === "none") return null;
+  if (method === "auto") {
+    if (ratio === null) return AUTO_COMPRESSION;
+    const problem = ratioProblem(AUTO_COMPRESSION.method, ratio);
+    if (problem !== null) throw invalidValue(ratioParam, problem);
+    return { ...AUTO_COMPRESSION, ratio };
+  }
   if (!isMethod(method)) {
-    throw invalidValue(methodParam, `the method must be one of none, ${COMPRESSION_METHODS.join(", ")}`);
+    throw invalidValue(
+      methodParam,
+      `the method must be one of none, auto, ${COMPRESSION_METHODS.join(", ")}`,
+    );
   }
   if (ratio === null) throw missing(ratioParam);
   const problem = ratioProblem(method, ratio);

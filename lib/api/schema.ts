@@ -3,7 +3,7 @@
  * strings) are checked one element at a time by the code that reads them, so that the first bad element ends the work.
  */
 import { z } from "zod";
-import { TOP_LOGPROBS_MAX } from "../core/limits.ts";
+import { CACHE_SALT_CHARACTERS_MAX, TOP_LOGPROBS_MAX } from "../core/limits.ts";
 
 const flag = z.boolean().nullish();
 const penalty = z.number().min(-2).max(2).nullish();
@@ -39,6 +39,8 @@ const generationFields = {
   return_token_ids: flag,
   return_timings: flag,
   kv_compression: kvCompression,
+  priority: z.int().min(-1000).max(1000).nullish(),
+  cache_salt: z.string().min(1).max(CACHE_SALT_CHARACTERS_MAX).nullish(),
   // Not built yet beyond their neutral value, see unsupported.ts; typed here so that a slip of type is named as such.
   n: z.int().min(1).max(128).nullish(),
   best_of: z.int().min(1).nullish(),

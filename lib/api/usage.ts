@@ -5,6 +5,7 @@ function compressionUsage(compression: CompressionUsage) {
   return {
     method: compression.method,
     prompt_tokens: compression.promptTokens,
+    stored_tokens: compression.storedTokens,
     kept_tokens: compression.keptTokens,
     bytes_before: compression.bytesBefore,
     bytes_after: compression.bytesAfter,
@@ -16,6 +17,7 @@ export function usage(
   promptTokenIds: readonly number[],
   imageTokenId: number | null,
   completionTokens: number,
+  cachedTokens: number,
   compression: CompressionUsage | null,
 ) {
   let imageTokens = 0;
@@ -24,7 +26,7 @@ export function usage(
     prompt_tokens: promptTokenIds.length,
     completion_tokens: completionTokens,
     total_tokens: promptTokenIds.length + completionTokens,
-    prompt_tokens_details: { cached_tokens: 0, image_tokens: imageTokens },
+    prompt_tokens_details: { cached_tokens: cachedTokens, image_tokens: imageTokens },
     ...(compression === null ? {} : { kv_compression: compressionUsage(compression) }),
   };
 }

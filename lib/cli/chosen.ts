@@ -1,8 +1,9 @@
 /** What the server chose by itself, as the lines that `start` prints. */
 import type { EngineFacts } from "../engine/engine.ts";
-import { keptSlots } from "../engine/compress/mod.ts";
 import type { Compression } from "../../scheduler/messages.ts";
-import { completionTokensMax } from "../../scheduler/quota.ts";
+import { keptOf } from "../../scheduler/compression.ts";
+import { type Policy, policyText } from "../../scheduler/policy.ts";
+import { completionTokensMax } from "../../scheduler/room.ts";
 import type { Windows } from "../../scheduler/window.ts";
 
 export interface Chosen {
@@ -16,6 +17,9 @@ export interface Chosen {
   /** Of requests that name none. */
   readonly compression: Compression | null;
   readonly windows: Windows;
+  readonly policy: Policy;
+  readonly itlTargetMs: number;
+  readonly prefixCache: boolean;
   readonly loadMs: number;
 }
 
@@ -25,9 +29,9 @@ export function poolTokens(facts: EngineFacts): number {
 }
 
 /** The longest prompt, in whole pages, that the pool holds together with its compressed copy. */
-export function compressibleTokens(facts: EngineFacts, { method, ratio }: Compression): number {
+export function compressibleTokens(facts: EngineFacts, compression: Compression): number {
   let tokens = poolTokens(facts);
-  while (tokens > 0 && completionTokensMax(facts, tokens, keptSlots(method, ratio, tokens)) < 1) {
+  while (tokens > 0 && completionTokensMax(facts, tokens, keptOf(compression, tokens, facts.layers)) < 1) {
     tokens -= facts.pageSlots;
   }
   return tokens;
@@ -46,7 +50,10 @@ export function chosenLines(o: Chosen): string[] {
     `longest context: ${o.maxModelLen} tokens; default max_tokens: ${
       o.defaultMaxTokens ?? "what fits"
     }; sequences at one time: ${o.maxNumSeqs}`,
-    `windows (items:tokens:wait ms): ${windows.join(", ")}`,
+    `policy: ${policyText(o.policy)}, inter-token latency target ${o.itlTargetMs} ms; prefix cache ${
+      o.prefixCache ? "on" : "off"
+    }`,
+    `largest batches (items:tokens:wait ms): ${windows.join(", ")}`,
   ];
 }
 
@@ -60,7 +67,8 @@ function device(facts: EngineFacts): string {
 /** What compression by default makes of the pool: prompt and copy are held at one moment. */
 function copies({ facts, compression }: Chosen): string {
   if (compression === null) return "";
-  const { method, ratio } = compression;
+  const { method, ratio, underPressure } = compression;
+  if (underPressure) return `; when it runs short ${method}:${ratio} makes room`;
   return `; a prompt of ${compressibleTokens(facts, compression)} fits with its copy by ${method}:${ratio}`;
 }
 

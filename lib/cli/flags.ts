@@ -1,7 +1,15 @@
 /** The flags of every command. */
+import {
+  IMAGE_CACHE_BYTES,
+  READER_TIMEOUT_MS,
+  WAITING_REQUESTS_MAX,
+  WAITING_TOKENS_MAX,
+} from "../core/limits.ts";
 import type { WeightStorage } from "../engine/device.ts";
 import type { KvDtype } from "../ops/kv.ts";
 import type { Compression } from "../../scheduler/messages.ts";
+import { ITL_TARGET_MS } from "../../scheduler/mod.ts";
+import { DYNAMIC, type Policy } from "../../scheduler/policy.ts";
 import type { WindowLimits } from "../../scheduler/window.ts";
 import { flagHelp, type FlagValues, many, one } from "./parse.ts";
 import {
@@ -12,7 +20,9 @@ import {
   readDtype,
   readHost,
   readOrigin,
+  readPolicy,
   readSeconds,
+  readSwitch,
   readText,
   readUrl,
   readWhole,
@@ -22,7 +32,8 @@ import {
 function windowFlag(stage: string) {
   return one<WindowLimits | null>({
     metavar: "ITEMS:TOKENS:WAIT_MS",
-    help: `largest batch of the ${stage} stage and how long its first member waits for company`,
+    help:
+      `largest batch of the ${stage} stage and how long its first member waits for company while others use the device`,
     fallback: null,
     shown: "chosen at start",
   }, readWindow);
@@ -116,6 +127,84 @@ export const SERVE_FLAGS = {
       shown: "none",
     },
     readCompression,
+  ),
+  policy: one<Policy>(
+    {
+      metavar: "dynamic|fcfs|static:pXcYdZ",
+      help: "how the next device step is chosen; the others are there to compare with",
+      fallback: DYNAMIC,
+      shown: "dynamic",
+    },
+    readPolicy,
+  ),
+  itlTarget: one(
+    {
+      metavar: "MS",
+      help: "longest gap between two tokens of a stream that prompts of others may make",
+      fallback: ITL_TARGET_MS,
+    },
+    readWhole(1, 600_000),
+  ),
+  maxWaiting: one(
+    {
+      metavar: "N",
+      help: "requests that may wait beside the running ones; more are answered 429",
+      fallback: WAITING_REQUESTS_MAX,
+    },
+    readWhole(1, 4096),
+  ),
+  maxWaitingTokens: one(
+    {
+      metavar: "N",
+      help: "prompt tokens that may wait beside the running ones; more are answered 429",
+      fallback: WAITING_TOKENS_MAX,
+    },
+    readWhole(1, 100_000_000),
+  ),
+  queueTimeout: one<number | null>(
+    {
+      metavar: "SECONDS",
+      help: "longest wait in the queue; past it a request is answered 503",
+      fallback: null,
+      shown: "none",
+    },
+    readSeconds,
+  ),
+  readerTimeout: one(
+    {
+      metavar: "SECONDS",
+      help: "how long a stream that nobody reads keeps its memory",
+      fallback: READER_TIMEOUT_MS,
+      shown: `${READER_TIMEOUT_MS / 1000}`,
+    },
+    readSeconds,
+  ),
+  prefixCache: one<boolean>(
+    {
+      metavar: "on|off",
+      help: "keep prompts' keys and values for prompts that begin alike",
+      fallback: true,
+      shown: "on",
+    },
+    readSwitch,
+  ),
+  imageCache: one<number>(
+    {
+      metavar: "SIZE",
+      help: "features of pictures kept for requests that show them again",
+      fallback: IMAGE_CACHE_BYTES,
+      shown: `${IMAGE_CACHE_BYTES / 1024 ** 2} MiB`,
+    },
+    readBytes,
+  ),
+  planTrace: one<string | null>(
+    {
+      metavar: "FILE",
+      help: "writes every decision of the scheduler as a line of JSON",
+      fallback: null,
+      shown: "nowhere",
+    },
+    readText,
   ),
   encodeWindow: windowFlag("encode"),
   prefillWindow: windowFlag("prefill"),

@@ -14,11 +14,13 @@ import type { ImagePreparer } from "../image/image.ts";
 import { startPreparer } from "../image/preparer.ts";
 import { openModel } from "../model/directory.ts";
 import { openText } from "../text/processor.ts";
+import { KvPool } from "../../pool/mod.ts";
 import { createScheduler, type MeasuredScheduler } from "../../scheduler/mod.ts";
 import { checkDefaultMaxTokens, chooseWindows, contextLimit, fitPool, pictureWarning } from "./choose.ts";
 import { chooseDevice } from "./device.ts";
 import { chosenLines } from "./chosen.ts";
 import type { ServeValues } from "./flags.ts";
+import { PlanTrace } from "./plan_trace.ts";
 
 /** The model that is served without --model, and its name in the API. */
 const DEFAULT_MODEL_DIR = fileURLToPath(new URL("../../deploy/model", import.meta.url));
@@ -105,10 +107,13 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
     kvBytes: options.kvMemory,
     maxNumSeqs: options.maxNumSeqs,
     maxModelLen: contextMax,
+    imageCacheBytes: options.imageCache,
   });
   const { facts } = engine;
   const images = model.images === null ? NO_PICTURES : startPreparer(model.images);
+  const trace = options.planTrace === null ? null : PlanTrace.open(options.planTrace);
   const close = async () => {
+    trace?.close();
     await images.close();
     await engine.close();
   };
@@ -132,8 +137,18 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       },
       defaults: { maxTokens: defaultMaxTokens, compression: options.kvCompress },
       windows,
-      limits: { maxNumSeqs: options.maxNumSeqs },
+      limits: {
+        maxNumSeqs: options.maxNumSeqs,
+        waitingRequestsMax: options.maxWaiting,
+        waitingTokensMax: options.maxWaitingTokens,
+        queueTimeoutMs: options.queueTimeout,
+        readerTimeoutMs: options.readerTimeout,
+      },
+      policy: options.policy,
+      itlTargetMs: options.itlTarget,
+      pool: new KvPool(facts, { prefixCache: options.prefixCache }),
       clock: systemClock,
+      ...(trace === null ? {} : { onPlan: (record) => trace.write(record) }),
     });
     service.open({
       scheduler,
@@ -157,6 +172,9 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       defaultMaxTokens,
       compression: options.kvCompress,
       windows,
+      policy: options.policy,
+      itlTargetMs: options.itlTarget,
+      prefixCache: options.prefixCache,
       loadMs: systemClock.now() - begun,
     });
     for (const line of lines) say(line);

@@ -3,6 +3,8 @@ import { UsageError } from "../core/errors.ts";
 import { COMPRESSION_METHODS, type CompressionMethod, ratioProblem } from "../engine/compress/mod.ts";
 import type { WeightStorage } from "../engine/device.ts";
 import type { Compression } from "../../scheduler/messages.ts";
+import { AUTO_COMPRESSION } from "../../scheduler/compression.ts";
+import { parsePolicy, type Policy } from "../../scheduler/policy.ts";
 import type { WindowLimits } from "../../scheduler/window.ts";
 
 /** Fraction removed when METHOD comes without a ratio: half. */
@@ -60,6 +62,21 @@ export function readChoice<T extends string>(choices: readonly T[]): (text: stri
   };
 }
 
+/** on or off. */
+export function readSwitch(text: string): boolean {
+  return readChoice(["on", "off"])(text) === "on";
+}
+
+export function readPolicy(text: string): Policy {
+  const policy = parsePolicy(text);
+  if (policy === null) {
+    throw new UsageError(
+      `expected dynamic, fcfs or static:pXcYdZ (batch sizes, as static:p2c2d8), got "${text}"`,
+    );
+  }
+  return policy;
+}
+
 /** auto, or FORMAT with an optional family: int8, int8-exact, int4-dot … */
 export function readDtype(text: string): WeightStorage {
   if (text === "auto") return "stored";
@@ -82,14 +99,17 @@ export function readWindow(text: string): WindowLimits {
   return { items, tokens, waitMs };
 }
 
-/** METHOD or METHOD:RATIO; `none` is null. */
+/** METHOD or METHOD:RATIO; `none` is null, `auto` waits until memory is short. */
 export function readCompression(text: string): Compression | null {
   const [name, ratioText, ...rest] = text.split(":");
   if (text === "none") return null;
-  const method = COMPRESSION_METHODS.find((known): known is CompressionMethod => known === name);
+  const underPressure = name === "auto";
+  const method = underPressure
+    ? AUTO_COMPRESSION.method
+    : COMPRESSION_METHODS.find((known): known is CompressionMethod => known === name);
   if (method === undefined) {
     throw new UsageError(
-      `expected none, ${COMPRESSION_METHODS.join(", ")} with an optional :RATIO, got "${text}"`,
+      `expected none, auto, ${COMPRESSION_METHODS.join(", ")} with an optional :RATIO, got "${text}"`,
     );
   }
   const ratio = ratioText === undefined
@@ -101,7 +121,7 @@ export function readCompression(text: string): Compression | null {
     ? `expected METHOD:RATIO with a ratio above 0 and below 1, got "${text}"`
     : ratioProblem(method, ratio);
   if (problem !== null) throw new UsageError(problem);
-  return { method, ratio };
+  return underPressure ? { method, ratio, underPressure } : { method, ratio };
 }
 
 /** A host name or an address, without scheme, port or path; IPv6 with or without brackets. */

@@ -29,6 +29,8 @@ export type ErrorCode =
   | "unsupported_media_type"
   | "payload_too_large"
   | "rate_limit_exceeded"
+  | "queue_timeout"
+  | "reader_timeout"
   | "loading"
   | "draining"
   | "engine_failed"

@@ -24,6 +24,8 @@ export const PROMPT_CHARACTERS_MAX = 4 * MIB;
 /** Stop strings of one request, and the longest of them (characters). */
 export const STOP_STRINGS_MAX = 4;
 export const STOP_STRING_CHARACTERS_MAX = 256;
+/** Longest `cache_salt`, characters. */
+export const CACHE_SALT_CHARACTERS_MAX = 256;
 /** Most alternatives reported a token. */
 export const TOP_LOGPROBS_MAX = 20;
 
@@ -34,8 +36,14 @@ export const ATTENTION_SPLIT_SLOTS = 64;
 
 /** Requests that may wait beside the running ones before new ones are refused with 429. */
 export const WAITING_REQUESTS_MAX = 512;
+/** Prompt tokens that may wait beside the running ones; a lone prompt may be longer. */
+export const WAITING_TOKENS_MAX = 262_144;
+/** How long a full channel waits for its reader before the request gives everything back. */
+export const READER_TIMEOUT_MS = 60_000;
 /** Pictures whose decoded pixels may wait for the encoder at one time. */
 export const DECODED_IMAGES_MAX = 64;
+/** Bytes of picture features that are kept for requests that show the same picture again. */
+export const IMAGE_CACHE_BYTES = 64 * MIB;
 /** Events of one stream that may wait for a slow reader; then its sequence pauses. */
 export const STREAM_EVENTS_MAX = 256;
 /** Messages an actor's mailbox holds. Every sender is bounded by admission, so a full mailbox is our mistake. */

@@ -18,6 +18,8 @@ export interface SizingOptions {
   readonly kvBytes: number | null;
   readonly maxNumSeqs: number;
   readonly maxModelLen: number | null;
+  /** Bytes of picture features to keep; absent: no more than running requests need. */
+  readonly imageCacheBytes?: number;
 }
 
 export interface Sizing {
@@ -72,7 +74,11 @@ export function decideSizing(
     stepTokensMax,
     embeddingRows: config.vision === null ? 0 : Math.min(
       Math.floor(tensorElements / text.hidden),
-      Math.max(2 * length, 16 * config.vision.imageTokens),
+      Math.max(
+        2 * length,
+        16 * config.vision.imageTokens,
+        Math.floor((options.imageCacheBytes ?? 0) / (4 * text.hidden)),
+      ),
     ),
   };
 }

@@ -40,8 +40,14 @@ async function answer(body: EngineCall): Promise<unknown> {
   }
 }
 
-self.onmessage = async (event: MessageEvent<EngineRequest>) => {
-  const { id, body } = event.data;
+/** Steps run one after the other, however early the next one was handed over. */
+let last: Promise<void> = Promise.resolve();
+
+self.onmessage = (event: MessageEvent<EngineRequest>) => {
+  last = last.then(() => reply(event.data));
+};
+
+async function reply({ id, body }: EngineRequest): Promise<void> {
   let reply: EngineReply;
   try {
     reply = { id, ok: true, value: await answer(body) };
@@ -50,4 +56,4 @@ self.onmessage = async (event: MessageEvent<EngineRequest>) => {
     reply = { id, ok: false, failure: { message, start: error instanceof StartError } };
   }
   self.postMessage(reply);
-};
+}

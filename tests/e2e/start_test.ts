@@ -120,7 +120,7 @@ gpuTest(
     assert.equal(server.banner.filter((line) => line.startsWith("listening on ")).length, 1);
     assert.match(server.banner.at(-1)!, /^listening on http:\/\/127\.0\.0\.1:\d+$/);
     assert(server.banner.some((line) => /^(adapter|device): /.test(line)));
-    for (const word of ["KV pool", "longest context", "max_tokens", "windows"]) {
+    for (const word of ["KV pool", "longest context", "max_tokens", "policy", "largest batches"]) {
       assert(server.banner.some((line) => line.includes(word)), `${word} in ${server.banner.join("\n")}`);
     }
     assert.equal((await fetch(`${server.url}/ready`).then(drop)).status, 200);

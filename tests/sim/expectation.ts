@@ -1,6 +1,6 @@
 /** What a request must be answered, computed from the request alone. */
-import { keptSlots } from "../../lib/engine/compress/mod.ts";
-import { completionTokensMax } from "../../scheduler/quota.ts";
+import { keptOf } from "../../scheduler/compression.ts";
+import { completionTokensMax } from "../../scheduler/room.ts";
 import type { GenerateRequest } from "../../scheduler/messages.ts";
 import type { EngineFacts } from "../../lib/engine/engine.ts";
 import { expectedTokens, featureContent } from "../support/scripted_engine.ts";
@@ -32,9 +32,9 @@ function promptContents(request: GenerateRequest): number[] {
 export function expectedAnswer(request: GenerateRequest, facts: EngineFacts): Expectation {
   const prompt = promptContents(request);
   const asked = request.compression;
-  const slots = asked ? keptSlots(asked.method, asked.ratio, prompt.length) : prompt.length;
-  const kept = slots < prompt.length ? slots : null;
-  const fits = Math.min(MAX_MODEL_LEN - prompt.length, completionTokensMax(facts, prompt.length, kept));
+  const slots = asked ? keptOf(asked, prompt.length, facts.layers) : null;
+  const kept = slots?.[0] ?? null;
+  const fits = Math.min(MAX_MODEL_LEN - prompt.length, completionTokensMax(facts, prompt.length, slots));
   const maxTokens = request.maxTokens ?? fits;
   const { layers, vocabSize: vocab } = facts;
   const all = expectedTokens({ layers, vocab, prompt, kept, seed: request.sampling.seed[0], maxTokens });

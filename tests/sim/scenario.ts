@@ -138,5 +138,8 @@ function drawRequest(random: Random, index: number, badPictures: number): Genera
     stop: chance(random, 0.3) ? [drawText(random, between(random, 1, 2))] : [],
     ignoreEos: chance(random, 0.5),
     compression: pick(random, compressions),
+    priority: 0,
+    tenant: "",
+    cacheSalt: "",
   };
 }

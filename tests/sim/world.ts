@@ -13,7 +13,7 @@ import { EOS_ID, IMAGE_ID, ScriptedImages, ScriptedText } from "../support/scrip
 import { type ClientRecord, playClient } from "./client.ts";
 import { between, chance, drawScenario, IMAGE_TOKENS, MAX_MODEL_LEN, type Scenario } from "./scenario.ts";
 
-const TURNS_MAX = 200_000;
+const TURNS_MAX = 20_000;
 
 export interface History {
   readonly scenario: Scenario;

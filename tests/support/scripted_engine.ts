@@ -101,7 +101,8 @@ export class ScriptedEngine implements Engine {
   failures = 0;
   readonly #pages: (Cell | null)[][];
   readonly #features = new Map<number, number>();
-  #inCall = false;
+  /** Steps run one after the other: when the last one that was handed over has ended. */
+  #last: Promise<void> = Promise.resolve();
 
   constructor(readonly facts: EngineFacts, private readonly behaviour: ScriptedBehaviour = WELL_BEHAVED) {
     this.#pages = Array.from({ length: facts.pageCount }, () => new Array(facts.pageSlots).fill(null));
@@ -126,14 +127,25 @@ export class ScriptedEngine implements Engine {
     return await this.#call("forward", () => {
       const total = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
       assert(total <= this.facts.stepTokensMax, `a step of ${total} tokens fits the device`);
-      this.#requireDistinct(sequences.flatMap(({ pageTables }) => pageTables));
+      this.#requireOneWriter(sequences.map(({ pageTables, slotBase, tokens }) => ({
+        tables: pageTables,
+        first: slotBase,
+        end: slotBase.map((slots) => slots + tokens.length),
+      })));
       return sequences.map((sequence) => this.#forward(sequence));
     });
   }
 
   async compress(sequences: readonly CompressSequence[]): Promise<void> {
     await this.#call("compress", () => {
-      this.#requireDistinct(sequences.flatMap((s) => [...s.sourceTables, ...s.targetTables]));
+      this.#requireOneWriter(sequences.flatMap(({ sourceTables, targetTables, kept }) => {
+        const none = kept.map(() => 0);
+        return [{ tables: sourceTables, first: none, end: none }, {
+          tables: targetTables,
+          first: none,
+          end: kept,
+        }];
+      }));
       for (const { slots, kept, sourceTables, targetTables } of sequences) {
         for (let layer = 0; layer < this.facts.layers; layer++) {
           const cells = this.#read(sourceTables[layer], slots[layer], layer);
@@ -156,9 +168,11 @@ export class ScriptedEngine implements Engine {
 
   /** The work is done when the device has finished: pages that were given away too early hold something else by then. */
   async #call<T>(call: "encode" | "forward" | "compress", work: () => T): Promise<T> {
-    if (this.#inCall) this.violations.push(`${call} while another call runs`);
-    this.#inCall = true;
+    const before = this.#last;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#last = promise;
     try {
+      await before;
       await this.behaviour.delay(call);
       if (this.behaviour.fails()) {
         this.failures++;
@@ -169,7 +183,7 @@ export class ScriptedEngine implements Engine {
       if (error instanceof Error && error.name === "AssertionError") this.violations.push(error.message);
       throw error;
     } finally {
-      this.#inCall = false;
+      resolve();
     }
   }
 
@@ -220,16 +234,28 @@ export class ScriptedEngine implements Engine {
     });
   }
 
-  /** No page stands in two tables of a step. */
-  #requireDistinct(tables: readonly Uint32Array[]): void {
-    const seen = new Set<number>();
-    for (const table of tables) {
-      for (const page of table) {
-        assert(!seen.has(page), `page ${page} stands in one table`);
-        seen.add(page);
+  /** A page that is written to (slots first … end − 1 of each layer) stands in no other table of the step. */
+  #requireOneWriter(parts: readonly WrittenPart[]): void {
+    const named = new Map<number, number>();
+    for (const { tables } of parts) {
+      for (const table of tables) for (const page of table) named.set(page, (named.get(page) ?? 0) + 1);
+    }
+    const { pageSlots } = this.facts;
+    for (const { tables, first, end } of parts) {
+      for (const [layer, table] of tables.entries()) {
+        for (let at = Math.floor(first[layer] / pageSlots); at * pageSlots < end[layer]; at++) {
+          assert(named.get(table[at]) === 1, `page ${table[at]} is written to by its only owner`);
+        }
       }
     }
   }
+}
+
+/** The tables of a part of a step, and which slots of each layer it writes. */
+interface WrittenPart {
+  readonly tables: readonly Uint32Array[];
+  readonly first: Uint32Array;
+  readonly end: Uint32Array;
 }
 
 /** Facts of a small device; override what a test is about. */

@@ -7,6 +7,7 @@ import type { AppEnv } from "../../lib/api/access_log.ts";
 import { type Clock, systemClock } from "../../lib/core/clock.ts";
 import type { Fields } from "../../lib/core/log.ts";
 import { seededRandom } from "../../lib/core/random.ts";
+import { KvPool } from "../../pool/mod.ts";
 import type { GenerateEvent, GenerateRequest, Scheduler } from "../../scheduler/messages.ts";
 import { SchedulerMetrics } from "../../scheduler/metrics.ts";
 
@@ -37,6 +38,8 @@ export class ScriptedScheduler implements Scheduler {
       largestFreeBlockPages: 32,
       queues: { prefill: 1, decode: 2 },
       sequences: 5,
+      paused: 1,
+      pool: new KvPool({ layers: 2, pageSlots: 4, pageBytes: 64, pageCount: 64 }).gauges(),
     };
   }
 
@@ -65,6 +68,7 @@ export const finished = {
   reason: "stop",
   text: "",
   completionTokens: 2,
+  cachedTokens: 0,
   compression: null,
   timings: { prefill: { wait_ms: 1, run_ms: 2 } },
 } as const satisfies GenerateEvent;

@@ -52,7 +52,7 @@ export function scriptedService(options: ScriptedServiceOptions = {}): ScriptedS
       ...options.model,
     },
     defaults: { maxTokens: null, compression: null },
-    windows: defaultWindows(8, facts.stepTokensMax, false),
+    windows: defaultWindows(8, facts.stepTokensMax),
     limits: { maxNumSeqs: 8 },
     clock: options.clock ?? systemClock,
     onStepFailure: () => {},
@@ -95,6 +95,9 @@ export function requestOf(
     stop: [],
     ignoreEos: true,
     compression: undefined,
+    priority: 0,
+    tenant: "",
+    cacheSalt: "",
     ...fields,
   };
 }

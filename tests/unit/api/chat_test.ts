@@ -104,7 +104,14 @@ Deno.test("chat: usage says what compression kept", async () => {
     for await (const event of hello()) {
       yield event.type !== "finished" ? event : {
         ...finished,
-        compression: { method: "knorm", promptTokens: 4, keptTokens: 2, bytesBefore: 4096, bytesAfter: 2048 },
+        compression: {
+          method: "knorm",
+          promptTokens: 4,
+          storedTokens: 4,
+          keptTokens: 2,
+          bytesBefore: 4096,
+          bytesAfter: 2048,
+        },
       };
     }
   });
@@ -113,6 +120,7 @@ Deno.test("chat: usage says what compression kept", async () => {
   assert.deepEqual(body.usage.kv_compression, {
     method: "knorm",
     prompt_tokens: 4,
+    stored_tokens: 4,
     kept_tokens: 2,
     bytes_before: 4096,
     bytes_after: 2048,

@@ -20,7 +20,7 @@ Deno.test("size picks the largest unit that leaves at least one", () => {
   assert.equal(size(1.5 * 1024 ** 3), "1.5 GiB");
 });
 
-Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default max_tokens and windows", () => {
+Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default max_tokens, policy and batches", () => {
   const chosen = {
     facts: ENGINE_FACTS,
     modelName: "m",
@@ -35,6 +35,9 @@ Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default 
       compress: { items: 32, tokens: 65536, waitMs: 2 },
       decode: { items: 32, tokens: 32, waitMs: 0 },
     },
+    policy: { kind: "static", prefill: 1, compress: 1, decode: 8 } as const,
+    itlTargetMs: 100,
+    prefixCache: true,
     loadMs: 1234,
   };
   assert.deepEqual(chosenLines(chosen), [
@@ -42,7 +45,8 @@ Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default 
     "model: m (LlamaForCausalLM), loaded in 1.2 s",
     "KV pool: 8.0 MiB, 3264 tokens in f16",
     "longest context: 2048 tokens; default max_tokens: what fits; sequences at one time: 32",
-    "windows (items:tokens:wait ms): encode 8:512:2, prefill 16:2048:5, compress 32:65536:2, decode 32:32:0",
+    "policy: static:p1c1d8, inter-token latency target 100 ms; prefix cache on",
+    "largest batches (items:tokens:wait ms): encode 8:512:2, prefill 16:2048:5, compress 32:65536:2, decode 32:32:0",
   ]);
   const compressing = chosenLines({ ...chosen, compression: { method: "knorm", ratio: 0.5 } });
   assert.equal(

@@ -8,6 +8,7 @@ const token = (id: number): GenerateEvent => ({ type: "token", id, text: "", log
 function channelOf(eventsMax: number) {
   const seen: string[] = [];
   const channel = new EventChannel(eventsMax, {
+    filled: () => {},
     drained: () => seen.push("drained"),
     returned: () => seen.push("returned"),
   });

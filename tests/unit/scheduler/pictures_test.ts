@@ -7,8 +7,8 @@ import { Sequence } from "../../../scheduler/sequence.ts";
 import { requestOf } from "../../support/scripted_service.ts";
 
 function sequenceOf(): Sequence {
-  const channel = new EventChannel(4, { drained: () => {}, returned: () => {} });
-  return new Sequence(requestOf("a"), channel, 0);
+  const channel = new EventChannel(4, { filled: () => {}, drained: () => {}, returned: () => {} });
+  return new Sequence(requestOf("a"), channel, 0, { rankMs: 0, order: 0 });
 }
 
 const image = (hash: string, rows = 6): AdmittedImage => ({

@@ -38,7 +38,7 @@ async function closeIdle({ scheduler, engine }: ReturnType<typeof scriptedServic
 }
 
 Deno.test("createScheduler answers a lone request without waiting for any window", async () => {
-  const windows = defaultWindows(8, 64, false);
+  const windows = defaultWindows(8, 64);
   const slow = Object.fromEntries(
     Object.entries(windows).map(([stage, window]) => [stage, { ...window, waitMs: 1e6 }]),
   ) as unknown as typeof windows;
@@ -105,6 +105,7 @@ Deno.test("createScheduler accounts compression in pages of the pool", async () 
   assert.deepEqual(end.compression, {
     method: "knorm",
     promptTokens: 11,
+    storedTokens: 11,
     keptTokens: 5,
     bytesBefore: 2 * 3 * 256,
     bytesAfter: 2 * 2 * 256,

@@ -1,0 +1,53 @@
+/**
+ * What a request comes to hold. A sequence that is compressed holds its raw cache and the kept slots at one moment; the
+ * raw pages come back then and the completion grows into them, so the larger of the two moments counts.
+ */
+import type { PoolShape } from "../pool/mod.ts";
+import { pagesForSlots } from "../pool/page_table.ts";
+
+/** Pages of `slots` slots in every layer. */
+export function uniformPages(shape: PoolShape, slots: number): number {
+  return shape.layers * pagesForSlots(slots, shape.pageSlots);
+}
+
+/** Pages of slots[l] + `more` slots in layer l. */
+export function pagesAfter(shape: PoolShape, slots: ArrayLike<number>, more: number): number {
+  let pages = 0;
+  for (let layer = 0; layer < shape.layers; layer++) {
+    pages += pagesForSlots(slots[layer] + more, shape.pageSlots);
+  }
+  return pages;
+}
+
+/**
+ * Pages at the fullest moment. `kept`: slots that remain of the prompt in each layer, null without compression. The
+ * token generated last is never stored.
+ */
+export function peakPages(
+  shape: PoolShape,
+  promptTokens: number,
+  kept: ArrayLike<number> | null,
+  maxTokens: number,
+): number {
+  const more = Math.max(0, maxTokens - 1);
+  if (kept === null) return uniformPages(shape, promptTokens + more);
+  const both = uniformPages(shape, promptTokens) + pagesAfter(shape, kept, 0);
+  return Math.max(both, pagesAfter(shape, kept, more));
+}
+
+/** Tokens that a completion may have in a pool that is otherwise empty; below 1 when the prompt itself does not fit. */
+export function completionTokensMax(
+  shape: PoolShape,
+  promptTokens: number,
+  kept: ArrayLike<number> | null,
+): number {
+  if (peakPages(shape, promptTokens, kept, 1) > shape.pageCount) return 0;
+  // The layers fill their last pages at different tokens: search the largest completion that fits.
+  let least = 1, most = Math.floor(shape.pageCount / shape.layers) * shape.pageSlots * shape.layers;
+  while (least < most) {
+    const middle = Math.ceil((least + most) / 2);
+    if (peakPages(shape, promptTokens, kept, middle) <= shape.pageCount) least = middle;
+    else most = middle - 1;
+  }
+  return least;
+}

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { completionTokensMax, pagesAfter, peakPages, uniformPages } from "../../../scheduler/room.ts";
+
+const SHAPE = { layers: 3, pageSlots: 4, pageBytes: 64, pageCount: 30 };
+const kept = (...slots: number[]) => Uint32Array.from(slots);
+
+Deno.test("uniformPages and pagesAfter count whole pages in every layer", () => {
+  assert.equal(uniformPages(SHAPE, 8), 6);
+  assert.equal(uniformPages(SHAPE, 9), 9);
+  assert.equal(pagesAfter(SHAPE, kept(8, 4, 0), 1), 3 + 2 + 1);
+});
+
+Deno.test("peakPages covers prompt and completion without the last token, which is never stored", () => {
+  assert.equal(peakPages(SHAPE, 8, null, 1), 6);
+  assert.equal(peakPages(SHAPE, 8, null, 2), 9);
+});
+
+Deno.test("peakPages of a compressed prompt is the larger of raw with kept slots and kept slots with completion", () => {
+  assert.equal(peakPages(SHAPE, 16, kept(4, 4, 4), 8), 12 + 3);
+  assert.equal(peakPages(SHAPE, 16, kept(4, 4, 4), 28), 24);
+});
+
+Deno.test("completionTokensMax is the longest completion that fits an empty pool", () => {
+  const cases: [number, Uint32Array | null][] = [[1, null], [16, null], [39, null], [16, kept(4, 4, 4)], [
+    20,
+    kept(7, 2, 5),
+  ]];
+  for (const [prompt, slots] of cases) {
+    const most = completionTokensMax(SHAPE, prompt, slots);
+    assert(most >= 1);
+    assert(peakPages(SHAPE, prompt, slots, most) <= SHAPE.pageCount);
+    assert(peakPages(SHAPE, prompt, slots, most + 1) > SHAPE.pageCount);
+  }
+});
+
+Deno.test("completionTokensMax is below one when the prompt cannot be stored", () => {
+  assert(completionTokensMax(SHAPE, 41, null) < 1);
+  assert(completionTokensMax(SHAPE, 40, kept(4, 4, 4)) < 1);
+});
