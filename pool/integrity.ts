@@ -1,7 +1,6 @@
 /** Checks of every invariant of the pool, O(units). Throws AssertionError; run by tests, and by servers that are idle. */
 import { assert } from "../lib/core/assert.ts";
 import type { Buddy } from "./buddy.ts";
-import { ContiguousPool } from "./contiguous_pool.ts";
 import type { KvPool } from "./kv_pool.ts";
 import { NO_ENTRY, type PrefixCache } from "./prefix_cache.ts";
 import type { SequencePages } from "./sequence_pages.ts";
@@ -44,8 +43,7 @@ export function checkBuddyIdle(buddy: Buddy): void {
 }
 
 /** Who names each page, counted anew, agrees with the counts; what is shared is a prefix entry; nothing is lost. */
-export function checkPool(pool: KvPool | ContiguousPool): void {
-  if (pool instanceof ContiguousPool) return checkContiguousPool(pool);
+export function checkPool(pool: KvPool): void {
   checkBuddy(pool.buddy);
   const names = new Uint32Array(pool.shape.pageCount);
   const takeFor = (pages: Iterable<number>, what: string) => {
@@ -74,7 +72,7 @@ export function checkPool(pool: KvPool | ContiguousPool): void {
 }
 
 /** As {@link checkPool}, and no sequence holds anything; without what the cache keeps, the initial blocks are back. */
-export function checkPoolIdle(pool: KvPool | ContiguousPool): void {
+export function checkPoolIdle(pool: KvPool): void {
   checkPool(pool);
   assert(pool.sequences.size === 0, "no sequence holds pages when nothing runs");
   assert(pool.usedPages === 0, "no page is used when nothing runs");
@@ -133,27 +131,6 @@ function checkCache({ cache, sequences, evictablePages, shape }: KvPool): void {
   }
   assert(listed.size === entries.size - namers.size, "everything that no sequence names is evictable");
   assert(listed.size * shape.layers === evictablePages, "evictable pages are counted");
-}
-
-/** Every allocated page is in one run of a sequence, and the pages of its tables are in its runs. */
-function checkContiguousPool(pool: ContiguousPool): void {
-  checkBuddy(pool.buddy);
-  const owners = new Map<number, SequencePages>();
-  for (const pages of pool.sequences) {
-    checkSequence(pages);
-    for (const run of pool.runs(pages)) {
-      for (let page = run.offset; page < run.offset + run.pages; page++) {
-        assert(!owners.has(page), `page ${page} is in one run`);
-        owners.set(page, pages);
-      }
-    }
-    for (const table of [...pages.table.tables, ...pages.target?.tables ?? []]) {
-      for (const page of table) {
-        assert(owners.get(page) === pages, `page ${page} is in a run of its sequence`);
-      }
-    }
-  }
-  checkAllocated(pool.buddy, (page) => owners.has(page));
 }
 
 /** A sequence is compressing while it has a target, shares only raw pages, and has a page for every slot. */

@@ -10,12 +10,12 @@ import type { Buddy } from "./buddy.ts";
 import { CountedPages } from "./counted_pages.ts";
 import { externalFragmentation, internalFragmentation, largestFreeBlock, type PoolGauges } from "./gauges.ts";
 import { pagesForSlots, PageTable } from "./page_table.ts";
-import type { Pool, PoolShape } from "./pool.ts";
+import type { PoolShape } from "./pool_shape.ts";
 import { NO_ENTRY, PrefixCache } from "./prefix_cache.ts";
 import type { PrefixChain } from "./prefix_chain.ts";
 import { type PageOwner, SequencePages } from "./sequence_pages.ts";
 
-export class KvPool implements Pool {
+export class KvPool {
   /** For checks. */
   readonly counted: CountedPages;
   /** For checks; empty when nothing is to be shared. */
@@ -45,18 +45,22 @@ export class KvPool implements Pool {
     return this.#sequences;
   }
 
+  /** Nobody names them. */
   get freePages(): number {
     return this.counted.freePages;
   }
 
+  /** The prefix cache alone names them. */
   get evictablePages(): number {
     return this.cache.evictable * this.shape.layers;
   }
 
+  /** What a sequence can get: free and evictable ones. */
   get availablePages(): number {
     return this.freePages + this.evictablePages;
   }
 
+  /** Pages that sequences name; a shared one counts once. */
   get usedPages(): number {
     return this.shape.pageCount - this.availablePages;
   }
@@ -65,10 +69,12 @@ export class KvPool implements Pool {
     return largestFreeBlock(this.buddy);
   }
 
+  /** Changes whenever what {@link cached} would answer changes. */
   get cacheVersion(): number {
     return this.cache.version;
   }
 
+  /** Pages that store slots[layer] slots in each layer. */
   pagesFor(slots: ArrayLike<number>): number {
     let pages = 0;
     for (let layer = 0; layer < this.shape.layers; layer++) {
@@ -77,6 +83,7 @@ export class KvPool implements Pool {
     return pages;
   }
 
+  /** Leading tokens of a prompt that are stored already: whole pages. Leaves recency as it is. */
   cached(chain: PrefixChain): number {
     assert(chain.pageSlots === this.shape.pageSlots, "a chain is made for the pages of this pool");
     let pages = 0;
@@ -84,6 +91,10 @@ export class KvPool implements Pool {
     return pages * this.shape.pageSlots;
   }
 
+  /**
+   * A sequence begins. It shares the pages of its first `cachedTokens` tokens, whole pages and at most what
+   * {@link cached} says; without a chain it never shares.
+   */
   open(chain: PrefixChain | null, cachedTokens: number): SequencePages {
     const { layers, pageSlots } = this.shape;
     const table = new PageTable(layers, pageSlots);
@@ -108,6 +119,7 @@ export class KvPool implements Pool {
     return pages;
   }
 
+  /** By how much fewer pages are available when a sequence has begun like that and stores slots[l] in layer l. */
   openingPages(chain: PrefixChain, cachedTokens: number, slots: ArrayLike<number>): number {
     const { layers, pageSlots } = this.shape;
     const shared = cachedTokens / pageSlots;
@@ -122,10 +134,12 @@ export class KvPool implements Pool {
     return pages;
   }
 
+  /** Pages that are missing until layer l can store slots[l]. */
   missing(pages: SequencePages, slots: ArrayLike<number>): number {
     return pages.table.missing(slots);
   }
 
+  /** Takes what is missing and notes slots[l] as stored; false, and nothing is changed, when that is not to be had. */
   grow(pages: SequencePages, slots: ArrayLike<number>): boolean {
     this.#assertHeld(pages);
     return this.#extend(pages.table, slots);
@@ -152,6 +166,7 @@ export class KvPool implements Pool {
     }
   }
 
+  /** Takes pages for a compressed copy of kept[l] slots in layer l; false, and nothing is changed, without them. */
   beginReplacement(pages: SequencePages, kept: ArrayLike<number>): boolean {
     this.#assertHeld(pages);
     assert(pages.target === null, "a sequence is compressed once at a time");
@@ -163,6 +178,7 @@ export class KvPool implements Pool {
     return true;
   }
 
+  /** Nothing was written, or it does not count: the pages of the copy go back. */
   abandonReplacement(pages: SequencePages): void {
     this.#assertHeld(pages);
     assert(pages.target !== null, "a replacement ends once");
@@ -171,6 +187,10 @@ export class KvPool implements Pool {
     pages.owner = pages.ownerBefore;
   }
 
+  /**
+   * The copy becomes the cache and the raw pages are let go of. The device had written the copy at `writtenMs`; what
+   * passed since is the time that the raw cache outlived its use.
+   */
   finishReplacement(pages: SequencePages, writtenMs: number, nowMs: number): void {
     this.#assertHeld(pages);
     assert(pages.target !== null, "a replacement ends once");
@@ -184,12 +204,14 @@ export class KvPool implements Pool {
     pages.chain = null;
   }
 
+  /** The first token is decoded. */
   beginDecoding(pages: SequencePages): void {
     this.#assertHeld(pages);
     assert(pages.target === null, "a sequence is not decoded while it is compressed");
     pages.owner = "decoding";
   }
 
+  /** Lets go of everything, in whatever state. The only way out. */
   release(pages: SequencePages): void {
     assert(this.#sequences.delete(pages), "pages are released once, by those who hold them");
     if (pages.target !== null) this.#free(pages.target, 0);
@@ -198,6 +220,7 @@ export class KvPool implements Pool {
     pages.table = new PageTable(this.shape.layers, this.shape.pageSlots);
   }
 
+  /** Evicts everything that no sequence names; returns the pages freed. */
   clearCache(): number {
     const pages = this.evictablePages;
     while (this.cache.evictable > 0) this.cache.evictOldest();

@@ -14,7 +14,7 @@ import type { Engine } from "../lib/engine/engine.ts";
 import type { ImagePreparer } from "../lib/image/image.ts";
 import type { TextProcessor } from "../lib/text/text.ts";
 import { checkPool, checkPoolIdle } from "../pool/integrity.ts";
-import { type ContiguousPool, KvPool } from "../pool/mod.ts";
+import { KvPool } from "../pool/mod.ts";
 import { ActorSystem } from "./actor.ts";
 import type { ModelFacts, RequestDefaults } from "./admission.ts";
 import { EventChannel } from "./channel.ts";
@@ -76,7 +76,7 @@ export interface SchedulerOptions {
   /** Longest gap between two tokens of a stream that steps of other stages may make, milliseconds. */
   readonly itlTargetMs?: number;
   /** The memory; made for the engine when absent. */
-  readonly pool?: KvPool | ContiguousPool;
+  readonly pool?: KvPool;
   /** Told of every decision, when present. */
   readonly onPlan?: (record: PlanRecord) => void;
   /** Told of every device step that failed; writes a line to the log when absent. */
@@ -102,7 +102,6 @@ export class StagedScheduler implements MeasuredScheduler {
   readonly actors = new ActorSystem<StageMessages>(ACTOR_NAMES);
   readonly #options: SchedulerOptions;
   readonly #parts: StageParts;
-  readonly #pool: KvPool | ContiguousPool;
   readonly #stages: Stages;
   readonly #settings: ViewSettings;
   readonly #arrivals = new ArrivalOrder();
@@ -125,7 +124,7 @@ export class StagedScheduler implements MeasuredScheduler {
     // "admitted" and the first token come before anything asks whether there is room.
     assert(this.#eventsMax >= 2, "a stream holds two events");
     const costs = new StageCosts();
-    const pool = this.#pool = options.pool ?? new KvPool(facts);
+    const pool = options.pool ?? new KvPool(facts);
     const pictures = new PictureStore(facts.embeddingRows);
     this.#deadlines = new Deadlines(
       clock,
@@ -229,11 +228,11 @@ export class StagedScheduler implements MeasuredScheduler {
   }
 
   checkIntegrity(): void {
-    const { pictures, roster } = this.#parts;
+    const { pictures, pool, roster } = this.#parts;
     const idle = roster.size === 0;
     pictures.check(idle);
-    if (idle) checkPoolIdle(this.#pool);
-    else checkPool(this.#pool);
+    if (idle) checkPoolIdle(pool);
+    else checkPool(pool);
   }
 
   /** Cancels what runs, waits for the device, and stops. The engine and the image preparer belong to the caller. */

@@ -106,13 +106,8 @@ export class Prefill implements Actor<StageMessages["prefill"]> {
   #open(sequence: Sequence, slots: Uint32Array): void {
     const { pool, roster, metrics } = this.parts;
     const cached = cachedTokens(sequence, pool);
-    const pages = pool.open(
-      sequence.prompt.chain,
-      cached,
-      sequence.prompt.ids.length + sequence.prompt.maxTokens,
-    );
-    assert(pages !== null && pool.grow(pages, slots), "a prompt begins when there are pages for it");
-    sequence.pages = pages;
+    sequence.pages = pool.open(sequence.prompt.chain, cached);
+    assert(pool.grow(sequence.pages, slots), "a prompt begins when there are pages for it");
     if (sequence.cachedTokens === null) roster.begun(sequence);
     else metrics.resumed++;
     sequence.foundCached(cached);

@@ -1,6 +1,6 @@
 /** All sequences that live, and the one place where what they hold goes back. */
 import { assert } from "../lib/core/assert.ts";
-import type { Pool } from "../pool/mod.ts";
+import type { KvPool } from "../pool/mod.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { PictureStore } from "./pictures.ts";
 import type { ArrivalOrder } from "./rank.ts";
@@ -19,7 +19,7 @@ export class Roster {
   onEmpty: (() => void) | null = null;
 
   constructor(
-    private readonly pool: Pool,
+    private readonly pool: KvPool,
     private readonly pictures: PictureStore,
     private readonly arrivals: ArrivalOrder,
     private readonly deadlines: Deadlines,

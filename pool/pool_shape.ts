@@ -1,0 +1,8 @@
+/** What a pool is made of. */
+export interface PoolShape {
+  readonly layers: number;
+  /** A page is that many slots of one layer. */
+  readonly pageSlots: number;
+  readonly pageBytes: number;
+  readonly pageCount: number;
+}
