@@ -165,7 +165,13 @@ globalThis.addEventListener("unload", () => {
     const [half, most] = [0.5, 0.99].map((p) => Math.round(percentile(times, p)));
     return `"${name}",${half},${most}`;
   });
-  const text = [`# ${machine}`, "operation,p50 ns,p99 ns", ...rows, ""].join("\n");
+  const text = [
+    `# ${machine}`,
+    "# deno bench -A bench/pool_bench.ts -- --write",
+    "operation,p50 ns,p99 ns",
+    ...rows,
+    "",
+  ].join("\n");
   console.log(text);
   if (!Deno.args.includes("--write")) return;
   Deno.mkdirSync(new URL(".", RESULTS), { recursive: true });
