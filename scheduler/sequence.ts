@@ -6,6 +6,7 @@
  * same place: it stores its stream again, compresses at the same token, and goes on as if nothing had happened.
  */
 import { assert } from "../lib/core/assert.ts";
+import { usualCompression } from "../lib/engine/compress/mod.ts";
 import type { CompressSequence, ForwardSequence } from "../lib/engine/engine.ts";
 import { FEATURE_ROW } from "../lib/ops/backend.ts";
 import type { SequencePages } from "../pool/mod.ts";
@@ -224,12 +225,14 @@ export class Sequence implements Ranked {
     assert(point !== null && this.compressionDue, "a sequence is compressed when it is due");
     assert(this.pages?.target, "a sequence is compressed into pages of its own");
     return {
-      method: point.method,
-      ratio: point.ratio,
+      compression: usualCompression(point.method, point.ratio),
       slots: this.slots.slice(),
       kept: point.kept,
       sourceTables: [...this.pages.table.tables],
       targetTables: [...this.pages.target.tables],
+      keep: null,
+      seed: this.request.sampling.seed,
+      images: [],
     };
   }
 

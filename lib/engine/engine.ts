@@ -3,7 +3,9 @@
  * be a Worker today and a child process tomorrow. It knows page numbers and token ids; it knows no text and no pool.
  */
 import type { KvDtype } from "../ops/kv.ts";
-import type { CompressionMethod } from "./compress/mod.ts";
+import type { HeadShape } from "../ops/backend.ts";
+import type { Compression, ImageSpan } from "./compress/method.ts";
+import type { Need } from "./compress/need.ts";
 
 /** Facts fixed at load, that the scheduler plans with. */
 export interface EngineFacts {
@@ -12,6 +14,7 @@ export interface EngineFacts {
   readonly software: boolean;
   readonly features: readonly string[];
   readonly layers: number;
+  readonly shape: HeadShape;
   readonly vocabSize: number;
   readonly kvDtype: KvDtype;
   readonly pageBytes: number;
@@ -52,6 +55,15 @@ export interface SamplingParams {
   readonly logprobs: number | null;
 }
 
+/** What prefill keeps of a prompt for its compression, and where: pages of the pool that nothing else uses. */
+export interface SequenceKeep {
+  readonly need: Need;
+  /** At least needBytes of them, contents undefined at first. */
+  readonly pages: Uint32Array;
+  /** Tokens of the whole prompt. */
+  readonly promptTokens: number;
+}
+
 /** One sequence's part in a forward step: a chunk of its prompt, or its last token. */
 export interface ForwardSequence {
   /** Token ids; a picture's token is FEATURE_ROW + row of the embedding store. */
@@ -66,6 +78,8 @@ export interface ForwardSequence {
   readonly sampling: SamplingParams | null;
   /** Tokens this sequence has sampled before (the counter of its random numbers). */
   readonly sampled: number;
+  /** In every part of a prompt whose compression needs something kept; the same pages each time. */
+  readonly keep?: SequenceKeep | null;
 }
 
 export interface SampledToken {
@@ -78,14 +92,18 @@ export interface SampledToken {
 
 /** One sequence to compress. All layers of a sequence go in one batch. */
 export interface CompressSequence {
-  readonly method: CompressionMethod;
-  /** Fraction removed, 0 < ratio < 1. */
-  readonly ratio: number;
-  /** Per layer: slots stored now, slots that remain (as `keptSlots` says), source pages, target pages (disjoint). */
+  readonly compression: Compression;
+  /** Per layer: slots stored now, slots that remain (as `keptByLayer` says), source pages, target pages (disjoint). */
   readonly slots: Uint32Array;
   readonly kept: Uint32Array;
   readonly sourceTables: readonly Uint32Array[];
   readonly targetTables: readonly Uint32Array[];
+  /** What prefill kept, as it was given to `forward`; null for methods that need nothing. */
+  readonly keep: SequenceKeep | null;
+  /** 64-bit seed of the request as two words. */
+  readonly seed: readonly [number, number];
+  /** Slots that stand for pictures, ascending. */
+  readonly images: readonly ImageSpan[];
 }
 
 export interface Engine {

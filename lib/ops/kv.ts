@@ -57,7 +57,7 @@ export function tableStartOffset(map: KvMap, layer: number): number {
 /**
  * Compression jobs of one batch: one job is one layer of one sequence. One u32 array:
  *
- *   [0, 4·J)   per job: slots stored now, slots kept, start of its source table, start of its target table
+ *   [0, JOB_WORDS·J)   one record a job, see {@link JobWord}
  *   then the tables, page numbers; starts are indices into this whole array
  *
  * Source and target pages are disjoint.
@@ -69,3 +69,45 @@ export interface KvJobs {
   readonly slotsMax: number;
   readonly keptMax: number;
 }
+
+export const JOB_WORDS = 6;
+export const JobWord = {
+  /** Slots stored now. */
+  slots: 0,
+  /** Slots that remain. */
+  kept: 1,
+  sourceTable: 2,
+  targetTable: 3,
+  /** Pages of what prefill kept for this sequence, and the word among them where this layer's part begins. */
+  keepTable: 4,
+  keepBase: 5,
+} as const;
+
+/**
+ * Sequences of a forward step for which prefill keeps something, beside the step's {@link KvMap}. One u32 array:
+ *
+ *   [0, KEEP_WORDS·K)   one record a sequence, see {@link KeepWord}
+ *   then the tables, page numbers; starts are indices into this whole array
+ *
+ * What is kept lies in pages of the pool, read as raw 32-bit words: word i of a sequence is word i mod (pageBytes / 4) of
+ * page floor(i / (pageBytes / 4)) of its table. Layers follow each other; the words of one are given with each kind:
+ *
+ *   queries   [window][heads][headDim]          rotated queries of the last tokens of the prompt
+ *   moments   [heads][headDim + headDim²]       mean of the queries before rotation, then the sum of (q − mean)(q − mean)ᵀ
+ *   columns   [kvHeads][prompt tokens]          sums of attention weights over queries and the query heads of a group
+ */
+export interface KvKeeps {
+  readonly indices: Indices;
+  readonly count: number;
+}
+
+export const KEEP_WORDS = 4;
+export const KeepWord = {
+  /** Which sequence of the map. */
+  sequence: 0,
+  table: 1,
+  /** Tokens of the whole prompt. */
+  promptTokens: 2,
+  /** queries: the window, at most promptTokens. moments: tokens at the prompt's start that are left out. */
+  setting: 3,
+} as const;

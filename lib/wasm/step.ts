@@ -1,6 +1,9 @@
-/** A step being recorded: operations become words of a tape, which all threads run at `finish`. */
+/**
+ * A step being recorded: operations become words of a tape, which all threads run at `finish`.
+ * It is longer than 400 lines because the contract of operations is one list.
+ */
 import { assert } from "../core/assert.ts";
-import type { Activation, HeadShape, Step } from "../ops/backend.ts";
+import type { Activation, HeadShape, KeepOperands, ScoreOperands, Step } from "../ops/backend.ts";
 import type { KvJobs, KvMap, KvPages } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { ACTIVATIONS } from "./activation.ts";
@@ -224,14 +227,78 @@ export class WasmStep implements Step {
     this.#tape.record("kvNorm", [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.scores)]);
   }
 
+  keepQueries(o: KeepOperands): void {
+    this.#tape.record("keepQueries", this.#kept(o, 0));
+  }
+
+  keepMoments(o: KeepOperands): void {
+    this.#tape.record("keepMoments", this.#kept(o, 0));
+  }
+
+  keepColumns(o: KeepOperands & { scale: number }): void {
+    this.#tape.record("keepColumns", this.#kept(o, o.scale));
+  }
+
+  kvKeyDiff(o: { pages: KvPages; jobs: KvJobs; scores: Tensor }): void {
+    this.#tape.record("kvKeyDiff", [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.scores)]);
+  }
+
+  kvLag(
+    o: { pages: KvPages; jobs: KvJobs; sinks: number; lag: number; cross: boolean; scores: Tensor },
+  ): void {
+    this.#tape.record("kvLag", [
+      ...[...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.scores)],
+      ...[o.sinks, o.lag, Number(o.cross)],
+    ]);
+  }
+
+  kvWindow(o: ScoreOperands & { scale: number; window: number; kernel: number; shared: boolean }): void {
+    this.#tape.record("kvWindow", [
+      ...this.#scored(o),
+      ...[bitsOf(o.scale), o.window, o.kernel, Number(o.shared)],
+    ]);
+  }
+
+  kvExpected(
+    o: ScoreOperands & {
+      scale: number;
+      rotary: Tensor;
+      sinks: number;
+      covariance: boolean;
+      valueNorm: boolean;
+      epsilon: number;
+    },
+  ): void {
+    this.#tape.record("kvExpected", [
+      ...[...this.#scored(o), bitsOf(o.scale), address(o.rotary), o.sinks],
+      ...[Number(o.covariance), Number(o.valueNorm), bitsOf(o.epsilon)],
+    ]);
+  }
+
+  kvColumns(o: ScoreOperands & { seen: boolean; bias: Tensor | null }): void {
+    this.#tape.record("kvColumns", [...this.#scored(o), Number(o.seen), address(o.bias)]);
+  }
+
+  kvChunk(o: { jobs: KvJobs; kvHeads: number; chunk: number; scores: Tensor; out: Tensor }): void {
+    this.#tape.record("kvChunk", [
+      ...[o.kvHeads, ...this.#jobs(o.jobs), address(o.scores), address(o.out), o.chunk],
+    ]);
+  }
+
+  kvMerge(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void {
+    this.#tape.record("kvMerge", [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.kept)]);
+  }
+
   kvTop(o: { jobs: KvJobs; kvHeads: number; scores: Tensor; kept: Tensor }): void {
     this.#tape.record("kvTop", [
       ...[o.kvHeads, ...this.#jobs(o.jobs), address(o.scores), address(o.kept)],
     ]);
   }
 
-  kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void {
-    this.#tape.record("kvGather", [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.kept)]);
+  kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor; rotary?: Tensor | null }): void {
+    this.#tape.record("kvGather", [
+      ...[...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.kept), address(o.rotary)],
+    ]);
   }
 
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
@@ -324,6 +391,18 @@ export class WasmStep implements Step {
 
   #pages(pages: KvPages): number[] {
     return pagesWords((pages as WasmPages).address, pages.shape);
+  }
+
+  #scored(o: ScoreOperands): number[] {
+    return [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.scores), o.shape.heads];
+  }
+
+  #kept(o: KeepOperands, scale: number): number[] {
+    return [
+      ...[address(o.qkv), o.shape.heads, bitsOf(scale), ...this.#pages(o.pages)],
+      ...mapWords(o.map, indexAddress(o.map.indices), o.layer),
+      ...[indexAddress(o.keeps.indices) >>> 2, o.keeps.count, o.layer],
+    ];
   }
 
   #jobs(jobs: KvJobs): number[] {

@@ -1,0 +1,98 @@
+/** A request's wish for compression: from an unknown record to checked settings, or a word on the first wrong field. */
+import { METHODS } from "./mod.ts";
+import { type Compression, METHOD_NAMES, type MethodName, type Setting, type Size } from "./method.ts";
+
+export interface SettingsProblem {
+  readonly field: string;
+  readonly message: string;
+}
+
+export type ParsedCompression =
+  | { readonly ok: true; readonly compression: Compression }
+  | { readonly ok: false; readonly problem: SettingsProblem };
+
+/** Largest budget: no context is longer. */
+const BUDGET_MAX = 2 ** 24;
+/** Fields beside a method's own settings. */
+const COMMON = ["method", "ratio", "budget", "rerotate"];
+
+class Wrong extends Error {
+  constructor(readonly field: string, message: string) {
+    super(message);
+  }
+}
+
+/** `record` is a JSON object whose policy fields (who is protected, when it pays) the caller has taken out. */
+export function parseCompression(record: Readonly<Record<string, unknown>>): ParsedCompression {
+  try {
+    return { ok: true, compression: parse(record) };
+  } catch (error) {
+    if (!(error instanceof Wrong)) throw error;
+    return { ok: false, problem: { field: error.field, message: error.message } };
+  }
+}
+
+function parse(record: Readonly<Record<string, unknown>>): Compression {
+  const method = methodOf(record.method);
+  const { settings: known, gathers, sizeProblem } = METHODS[method];
+  for (const field of Object.keys(record)) {
+    if (!COMMON.includes(field) && !Object.hasOwn(known, field)) {
+      const names = [...COMMON, ...Object.keys(known)].join(", ");
+      throw new Wrong(field, `${method} has no setting ${field}; it has ${names}`);
+    }
+  }
+  const size = sizeOf(record);
+  const problem = sizeProblem(size);
+  if (problem !== null) throw new Wrong("ratio" in size ? "ratio" : "budget", problem);
+  const settings = Object.fromEntries(
+    Object.entries(known).map(([name, setting]) => [name, valueOf(name, record[name], setting)]),
+  );
+  const rerotate = choiceOf("rerotate", record.rerotate ?? false);
+  if (rerotate && !gathers) throw new Wrong("rerotate", `${method} does not keep slots as they are`);
+  return { method, size, settings, rerotate };
+}
+
+function methodOf(value: unknown): MethodName {
+  const method = METHOD_NAMES.find((name) => name === value);
+  if (method === undefined) throw new Wrong("method", `the method must be one of ${METHOD_NAMES.join(", ")}`);
+  return method;
+}
+
+function sizeOf({ ratio, budget }: Readonly<Record<string, unknown>>): Size {
+  if (ratio !== undefined && budget !== undefined) {
+    throw new Wrong("budget", "give ratio or budget, not both");
+  }
+  if (budget !== undefined) {
+    return { budget: numberOf("budget", budget, { kind: "whole", least: 1, most: BUDGET_MAX, usual: 1 }) };
+  }
+  if (typeof ratio !== "number" || !(ratio > 0 && ratio < 1)) {
+    throw new Wrong("ratio", `ratio must be a number above 0 and below 1, got ${shown(ratio)}`);
+  }
+  return { ratio };
+}
+
+function valueOf(name: string, value: unknown, setting: Setting): number | boolean {
+  if (value === undefined) return setting.usual;
+  return setting.kind === "choice" ? choiceOf(name, value) : numberOf(name, value, setting);
+}
+
+function choiceOf(name: string, value: unknown): boolean {
+  if (typeof value !== "boolean") throw new Wrong(name, `${name} must be true or false, got ${shown(value)}`);
+  return value;
+}
+
+const NOUNS = { whole: "a whole number", odd: "an odd whole number", real: "a number" } as const;
+
+function numberOf(name: string, value: unknown, setting: Exclude<Setting, { kind: "choice" }>): number {
+  const { kind, least, most } = setting;
+  const fits = typeof value === "number" && value >= least && value <= most &&
+    (kind === "real" || Number.isInteger(value)) && (kind !== "odd" || value % 2 === 1);
+  if (!fits) {
+    throw new Wrong(name, `${name} must be ${NOUNS[kind]} from ${least} to ${most}, got ${shown(value)}`);
+  }
+  return value;
+}
+
+function shown(value: unknown): string {
+  return value === undefined ? "nothing" : JSON.stringify(value);
+}
