@@ -3,7 +3,8 @@
  * of whole jobs, in turn.
  */
 import { JOB_WORDS, JobWord } from "../ops/kv.ts";
-import { bits, type Job, numbers, readJob } from "./heads.ts";
+import { assert } from "../core/assert.ts";
+import { type Job, numbers, PageWalk, readJob, SlotWriter } from "./heads.ts";
 import type { Machine } from "./machine.ts";
 import { PAGES_WORDS, type PagesView, readPages } from "./page.ts";
 
@@ -29,41 +30,60 @@ export function eachHead(
   }
 }
 
+/** Parts of a thread's scratch, in bytes, that `slots` slots of f32 fit into. */
+export function slotScratch(
+  machine: Machine,
+  slots: number,
+): { first: number; second: number; rest: number } {
+  const part = machine.scratchBytes / 4;
+  assert((slots + 64) * 4 <= part, "a score a slot fits a part of a thread's scratch");
+  return { first: machine.scratch, second: machine.scratch + part, rest: machine.scratch + 2 * part };
+}
+
 /** scores[row, slot] = −‖key‖₂. */
 export function runKvNorm(machine: Machine, w: Uint32Array): void {
-  const scores = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 2];
+  const scores = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 2], { f32 } = machine;
   eachHead(machine, w, (job, head, row, view) => {
-    const values = numbers(machine, view), source = job.source(head), { f32 } = machine;
-    const { headDim } = view.page, stride = source.keyStride;
-    for (let slot = 0; slot < job.slots; slot++) {
-      let sum = 0;
-      for (let d = 0, at = source.key(slot); d < headDim; d++, at += stride) sum += values[at] * values[at];
-      f32[scores + row * width + slot] = -Math.sqrt(sum);
+    const pages = new PageWalk(machine, view, job, head), { first } = slotScratch(machine, job.slots);
+    pages.kernels.squares(...pages.whole, first);
+    for (let slot = 0, at = first >>> 2; slot < job.slots; slot++) {
+      f32[scores + row * width + slot] = -Math.sqrt(f32[at + slot]);
     }
   });
 }
 
 /** scores[row, slot] = −cos(key, mean direction). */
 export function runKvKeyDiff(machine: Machine, w: Uint32Array): void {
-  const scores = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 2];
+  const scores = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 2], { f32 } = machine;
   eachHead(machine, w, (job, head, row, view) => {
-    const values = numbers(machine, view), source = job.source(head);
-    const { headDim } = view.page, stride = source.keyStride;
-    const anchor = new Float64Array(headDim), inverse = new Float64Array(job.slots);
-    for (let slot = 0; slot < job.slots; slot++) {
-      const key = source.key(slot);
-      let squares = 0;
-      for (let d = 0, at = key; d < headDim; d++, at += stride) squares += values[at] * values[at];
-      inverse[slot] = 1 / Math.max(Math.sqrt(squares), 1e-12);
-      for (let d = 0, at = key; d < headDim; d++, at += stride) anchor[d] += values[at] * inverse[slot];
+    const { headDim, slots: pageSlots } = view.page, { slots } = job;
+    const pages = new PageWalk(machine, view, job, head),
+      { first, second, rest } = slotScratch(machine, slots);
+    const inverse = first >>> 2, dots = second >>> 2, sums = rest >>> 2;
+    pages.kernels.squares(...pages.whole, first);
+    for (let slot = 0; slot < slots; slot++) {
+      f32[inverse + slot] = 1 / Math.max(Math.sqrt(f32[inverse + slot]), 1e-12);
     }
-    let length = 0;
-    for (let d = 0; d < headDim; d++) length += anchor[d] * anchor[d];
-    length = Math.max(Math.sqrt(length), 1e-12);
-    for (let slot = 0; slot < job.slots; slot++) {
-      let dot = 0;
-      for (let d = 0, at = source.key(slot); d < headDim; d++, at += stride) dot += values[at] * anchor[d];
-      machine.f32[scores + row * width + slot] = -dot * inverse[slot] / length;
+    f32.fill(0, sums, sums + 4 * headDim);
+    // Behind the last slot may lie anything, so a page that is not full is summed here.
+    const full = Math.floor(slots / pageSlots);
+    if (full > 0) pages.kernels.directions(pages.table, full, pages.head, view.pageBytes, first, rest);
+    const values = numbers(machine, view), source = job.source(head), stride = source.keyStride;
+    for (let slot = full * pageSlots; slot < slots; slot++) {
+      for (let d = 0, at = source.key(slot); d < headDim; d++, at += stride) {
+        f32[sums + 4 * d] += values[at] * f32[inverse + slot];
+      }
+    }
+    let squares = 0;
+    for (let d = 0; d < headDim; d++) {
+      const at = sums + 4 * d, sum = f32[at] + f32[at + 1] + f32[at + 2] + f32[at + 3];
+      f32[sums + d] = sum;
+      squares += sum * sum;
+    }
+    pages.kernels.dots(...pages.whole, second, rest);
+    const length = Math.max(Math.sqrt(squares), 1e-12);
+    for (let slot = 0; slot < slots; slot++) {
+      f32[scores + row * width + slot] = -f32[dots + slot] * f32[inverse + slot] / length;
     }
   });
 }
@@ -80,7 +100,7 @@ export function runKvTop(machine: Machine, w: Uint32Array): void {
     const slots = machine.u32[job + JobWord.slots], count = machine.u32[job + JobWord.kept];
     const begin = (w[TopWord.scores] >>> 2) + row * scoreWidth;
     const scores = machine.f32.subarray(begin, begin + slots);
-    const threshold = scores.slice().sort()[slots - count];
+    const threshold = ascendingAt(scores.slice(), slots - count);
     let above = 0;
     for (let slot = 0; slot < slots; slot++) if (scores[slot] > threshold) above++;
     // Of the slots at the threshold the first ones fill what those above it leave.
@@ -89,6 +109,27 @@ export function runKvTop(machine: Machine, w: Uint32Array): void {
       if (scores[slot] > threshold || (scores[slot] === threshold && ties-- > 0)) machine.u32[at++] = slot;
     }
   }
+}
+
+/** What would be at `index` if `values` were sorted (Hoare's selection); they are reordered. */
+function ascendingAt(values: Float32Array, index: number): number {
+  let low = 0, high = values.length - 1;
+  while (low < high) {
+    const pivot = values[(low + high) >>> 1];
+    let i = low, j = high;
+    while (i <= j) {
+      while (values[i] < pivot) i++;
+      while (values[j] > pivot) j--;
+      if (i > j) break;
+      const swapped = values[i];
+      values[i++] = values[j];
+      values[j--] = swapped;
+    }
+    if (index <= j) high = j;
+    else if (index >= i) low = i;
+    else break;
+  }
+  return values[index];
 }
 
 export const ChunkWord = {
@@ -126,8 +167,15 @@ export function runKvGather(machine: Machine, w: Uint32Array): void {
   const kept = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 3];
   const angles = w[CompressWord.operand + 1] >>> 2;
   eachHead(machine, w, (job, head, row, view) => {
-    const copy = slotCopier(machine, view, job, head);
-    for (let i = 0; i < job.kept; i++) copy(machine.u32[kept + row * width + i], i);
+    const pages = new PageWalk(machine, view, job, head), chosen = (kept + row * width) * 4;
+    pages.kernels.gather(
+      chosen,
+      job.kept,
+      pages.table,
+      job.target(head).table * 4,
+      pages.head,
+      view.pageBytes,
+    );
     if (angles === 0) return;
     const values = numbers(machine, view), half = view.page.headDim / 2;
     const source = job.source(head), target = job.target(head), stride = source.keyStride;
@@ -144,45 +192,31 @@ export function runKvGather(machine: Machine, w: Uint32Array): void {
   });
 }
 
-/** Copies a slot of a job's head, key and value, bit by bit. */
-function slotCopier(machine: Machine, view: PagesView, job: Job, head: number) {
-  const elements = bits(machine, view), source = job.source(head), target = job.target(head);
-  const { headDim } = view.page, stride = source.keyStride;
-  return (from: number, to: number) => {
-    const fromKey = source.key(from), toKey = target.key(to);
-    const fromValue = source.value(from), toValue = target.value(to);
-    for (let d = 0; d < headDim; d++) {
-      elements[toKey + d * stride] = elements[fromKey + d * stride];
-      elements[toValue + d] = elements[fromValue + d];
-    }
-  };
-}
-
 /** Means of `factor` consecutive slots; the remainder is copied. */
 export function runKvMean(machine: Machine, w: Uint32Array): void {
   const factor = w[CompressWord.operand];
   eachHead(machine, w, (job, head, _row, view) => {
-    const values = numbers(machine, view), copy = slotCopier(machine, view, job, head);
-    const source = job.source(head), target = job.target(head);
-    const { headDim } = view.page, stride = source.keyStride;
-    const groups = Math.floor(job.slots / factor);
-    const keys = new Float64Array(headDim), sums = new Float64Array(headDim);
+    const { headDim } = view.page, pages = new PageWalk(machine, view, job, head);
+    const { keys, values } = pages.rows(),
+      writer = new SlotWriter(machine, view, job, head),
+      { row } = writer;
+    const groups = Math.floor(job.slots / factor), rest = job.slots - groups * factor;
     for (let group = 0; group < groups; group++) {
-      keys.fill(0);
-      sums.fill(0);
-      for (let i = 0; i < factor; i++) {
-        const key = source.key(group * factor + i), value = source.value(group * factor + i);
+      row.fill(0);
+      for (let i = 0, at = group * factor * headDim; i < factor; i++, at += headDim) {
         for (let d = 0; d < headDim; d++) {
-          keys[d] += values[key + d * stride];
-          sums[d] += values[value + d];
+          row[d] += keys[at + d];
+          row[headDim + d] += values[at + d];
         }
       }
-      const key = target.key(group), value = target.value(group);
-      for (let d = 0; d < headDim; d++) {
-        values[key + d * stride] = keys[d] / factor;
-        values[value + d] = sums[d] / factor;
-      }
+      for (let d = 0; d < 2 * headDim; d++) row[d] /= factor;
+      writer.write(group);
     }
-    for (let slot = groups * factor; slot < job.slots; slot++) copy(slot, groups + slot - groups * factor);
+    for (let i = 0; i < rest; i++) {
+      const at = (groups * factor + i) * headDim;
+      row.set(keys.subarray(at, at + headDim));
+      row.set(values.subarray(at, at + headDim), headDim);
+      writer.write(groups + i);
+    }
   });
 }

@@ -115,6 +115,7 @@ export const i32 = {
   /** a if the condition holds, b otherwise. */
   select: ternary(0x1b),
   load: load([0x28], 2),
+  load16U: load([0x2f], 1),
   store16: store([0x3b], 1),
 };
 

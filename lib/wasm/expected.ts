@@ -1,6 +1,6 @@
 /** kv_expected: scores from the moments of queries. Threads take whole KV heads of whole jobs. */
-import { CompressWord, eachHead, JOBS_WORDS } from "./compression.ts";
-import { type Job, numbers } from "./heads.ts";
+import { CompressWord, eachHead, JOBS_WORDS, slotScratch } from "./compression.ts";
+import { type Job, numbers, PageWalk } from "./heads.ts";
 import type { Machine } from "./machine.ts";
 import { PAGES_WORDS } from "./page.ts";
 
@@ -46,6 +46,15 @@ function turnedMoments(
   return out;
 }
 
+/** The lower triangle of a symmetric form, so that Σ_{j ≤ i} is the whole. */
+function layOutForm(out: Float32Array, matrix: Float64Array, dim: number): void {
+  let at = 0;
+  for (let i = 0; i < dim; i++) {
+    for (let j = 0; j < i; j++) out[at++] = matrix[i * dim + j] + matrix[j * dim + i];
+    out[at++] = matrix[i * dim + i];
+  }
+}
+
 export function runKvExpected(
   machine: Machine,
   w: Uint32Array,
@@ -63,36 +72,36 @@ export function runKvExpected(
     if (rest === 0) return;
     const begin = (w[ExpectedWord.rotary] >>> 2) + job.index * headDim;
     const angles = f32.subarray(begin, begin + headDim);
-    const values = numbers(machine, view), source = job.source(kvHead), stride = source.keyStride;
-    const key = new Float64Array(headDim), logits = new Float64Array(rest);
+    const pages = new PageWalk(machine, view, job, kvHead),
+      { first, second, rest: more } = slotScratch(machine, slots);
+    const logits = first >>> 2, squares = second >>> 2, form = (more >>> 2) + headDim;
+    const keys = (form + headDim * (headDim + 1) / 2) * 4;
     for (let g = 0; g < group; g++) {
       const moments = turnedMoments(machine, job, kvHead * group + g, angles, rest);
+      f32.set(moments.subarray(0, headDim), more >>> 2);
+      pages.kernels.dots(...pages.whole, first, more);
+      if (w[ExpectedWord.covariance] === 1) {
+        layOutForm(f32.subarray(form), moments.subarray(headDim), headDim);
+        pages.kernels.quadratic(...pages.whole, second, form * 4, keys);
+      }
       let largest = -Infinity;
-      for (let i = 0; i < rest; i++) {
-        let mean = 0, square = 0;
-        for (let d = 0, at = source.key(sinks + i); d < headDim; d++, at += stride) {
-          key[d] = values[at];
-          mean += key[d] * moments[d];
-        }
-        if (w[ExpectedWord.covariance] === 1) {
-          for (let d = 0, at = headDim; d < headDim; d++) {
-            let dot = 0;
-            for (let e = 0; e < headDim; e++, at++) dot += moments[at] * key[e];
-            square += dot * key[d];
-          }
-        }
-        logits[i] = scale * mean + scale * scale / 2 * square;
-        if (logits[i] > largest) largest = logits[i];
+      for (let slot = sinks; slot < slots; slot++) {
+        const square = w[ExpectedWord.covariance] === 1 ? f32[squares + slot] : 0;
+        f32[logits + slot] = scale * f32[logits + slot] + scale * scale / 2 * square;
+        if (f32[logits + slot] > largest) largest = f32[logits + slot];
       }
       let sum = 0;
-      for (let i = 0; i < rest; i++) sum += logits[i] = Math.exp(logits[i] - largest);
-      for (let i = 0; i < rest; i++) f32[row + sinks + i] += logits[i] / (sum * group);
+      for (let slot = sinks; slot < slots; slot++) {
+        sum += f32[logits + slot] = Math.exp(f32[logits + slot] - largest);
+      }
+      for (let slot = sinks; slot < slots; slot++) f32[row + slot] += f32[logits + slot] / (sum * group);
     }
     if (w[ExpectedWord.valueNorm] !== 1) return;
+    const values = numbers(machine, view), source = job.source(kvHead);
     for (let slot = sinks; slot < slots; slot++) {
-      let squares = 0;
-      for (let d = 0, at = source.value(slot); d < headDim; d++, at++) squares += values[at] * values[at];
-      f32[row + slot] = (f32[row + slot] + epsilon) * Math.sqrt(squares);
+      let length = 0;
+      for (let d = 0, at = source.value(slot); d < headDim; d++, at++) length += values[at] * values[at];
+      f32[row + slot] = (f32[row + slot] + epsilon) * Math.sqrt(length);
     }
   });
 }

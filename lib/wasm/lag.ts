@@ -1,6 +1,6 @@
 /** kv_lag: threads take whole heads of whole jobs. */
 import { CompressWord, eachHead, JOBS_WORDS } from "./compression.ts";
-import { type HeadPages, type Numbers, numbers } from "./heads.ts";
+import { PageWalk } from "./heads.ts";
 import type { Machine } from "./machine.ts";
 import { PAGES_WORDS } from "./page.ts";
 
@@ -12,19 +12,12 @@ export const LagWord = {
 } as const;
 
 /** Half the softmax, over one partition, of deviations from the next partition's range, added to `out` [lag]. */
-function addSpread(
-  values: Numbers,
-  at: (slot: number) => number,
-  stride: number,
-  headDim: number,
-  first: number,
-  out: Float64Array,
-): void {
-  const lag = out.length;
-  const low = new Float64Array(headDim).fill(Infinity), inverse = new Float64Array(headDim).fill(-Infinity);
-  for (let i = 0; i < lag; i++) {
-    for (let d = 0, e = at(first + lag + i); d < headDim; d++, e += stride) {
-      const x = values[e];
+function addSpread(rows: Float32Array, headDim: number, first: number, out: Float64Array): void {
+  const lag = out.length, own = first * headDim, next = (first + lag) * headDim;
+  const low = rows.slice(next, next + headDim), inverse = rows.slice(next, next + headDim);
+  for (let i = 1, at = next + headDim; i < lag; i++) {
+    for (let d = 0; d < headDim; d++, at++) {
+      const x = rows[at];
       if (x < low[d]) low[d] = x;
       if (x > inverse[d]) inverse[d] = x;
     }
@@ -33,10 +26,10 @@ function addSpread(
   for (let d = 0; d < headDim; d++) inverse[d] = inverse[d] > low[d] ? 1 / (inverse[d] - low[d]) : 0;
   const deviations = new Float64Array(lag), x = new Float64Array(headDim);
   let largest = 0;
-  for (let i = 0; i < lag; i++) {
+  for (let i = 0, at = own; i < lag; i++) {
     let mean = 0, squares = 0;
-    for (let d = 0, e = at(first + i); d < headDim; d++, e += stride) {
-      x[d] = (values[e] - low[d]) * inverse[d];
+    for (let d = 0; d < headDim; d++, at++) {
+      x[d] = (rows[at] - low[d]) * inverse[d];
       mean += x[d];
     }
     mean /= headDim;
@@ -49,14 +42,6 @@ function addSpread(
   for (let i = 0; i < lag; i++) out[i] += deviations[i] / (2 * sum);
 }
 
-function keyOf(pages: HeadPages) {
-  return (slot: number) => pages.key(slot);
-}
-
-function valueOf(pages: HeadPages) {
-  return (slot: number) => pages.value(slot);
-}
-
 export function runKvLag(machine: Machine, w: Uint32Array): void {
   const width = w[CompressWord.jobs + 2], sinks = w[LagWord.sinks], lag = w[LagWord.lag];
   const cross = w[LagWord.cross] === 1, { f32 } = machine;
@@ -67,12 +52,12 @@ export function runKvLag(machine: Machine, w: Uint32Array): void {
       for (let slot = sinks; slot < slots; slot++) f32[row + slot] = (slot - sinks) / (slots - sinks);
       return;
     }
-    const values = numbers(machine, view), source = job.source(head), { headDim } = view.page;
+    const { keys, values } = new PageWalk(machine, view, job, head).rows(), { headDim } = view.page;
     const partitions = Math.floor((slots - sinks) / lag);
     for (let p = 0; p + 1 < partitions; p++) {
       const first = sinks + p * lag, scores = new Float64Array(lag);
-      addSpread(values, keyOf(source), source.keyStride, headDim, first, scores);
-      addSpread(values, valueOf(source), 1, headDim, first, scores);
+      addSpread(keys, headDim, first, scores);
+      addSpread(values, headDim, first, scores);
       if (cross) {
         f32.set(scores, row + first);
         continue;

@@ -253,10 +253,9 @@ export class WasmStep implements Step {
   }
 
   kvWindow(o: ScoreOperands & { scale: number; window: number; kernel: number; shared: boolean }): void {
-    this.#tape.record("kvWindow", [
-      ...this.#scored(o),
-      ...[bitsOf(o.scale), o.window, o.kernel, Number(o.shared)],
-    ]);
+    const words = [...this.#scored(o), bitsOf(o.scale), o.window, o.kernel, Number(o.shared)];
+    this.#tape.record("kvWindow", words);
+    this.#tape.record("kvProtect", words);
   }
 
   kvExpected(

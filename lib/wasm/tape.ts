@@ -17,7 +17,7 @@ import { runRopeWriteKv } from "./rope.ts";
 import { floatOf } from "./bits.ts";
 import { runEmbed, runGatherRows, runPatchify, runScatterRows, runVisionEmbed } from "./rows.ts";
 import { runSample } from "./sample.ts";
-import { runKvColumns, runKvWindow, WindowWord } from "./window.ts";
+import { runKvColumns, runKvProtect, runKvWindow, WindowWord } from "./window.ts";
 import { SCORE_MAX } from "../ops/backend.ts";
 
 type Operation = (machine: Machine, words: Uint32Array) => void;
@@ -45,6 +45,7 @@ const OPERATIONS = {
   kvKeyDiff: runKvKeyDiff,
   kvLag: runKvLag,
   kvWindow: (machine, w) => runKvWindow(machine, w, floatOf(w[WindowWord.scale])),
+  kvProtect: runKvProtect,
   kvExpected: (machine, w) => {
     const scale = floatOf(w[ExpectedWord.scale]), epsilon = floatOf(w[ExpectedWord.epsilon]);
     runKvExpected(machine, w, scale, epsilon, SCORE_MAX);

@@ -1,14 +1,12 @@
-/**
- * kv_window and kv_columns: scores from what prefill kept. A window's scores compare all heads of a job, so threads take
- * whole jobs there.
- */
-import { weightKernels } from "./attention.ts";
-import { CompressWord, JOBS_WORDS } from "./compression.ts";
+/** kv_window and kv_columns: scores from what prefill kept. */
+import { attendRows, weightKernels } from "./attention.ts";
+import { CompressWord, eachHead, JOBS_WORDS } from "./compression.ts";
 import { ATTEND_ROWS } from "./attend.ts";
 import { readJob } from "./heads.ts";
 import type { Machine } from "./machine.ts";
 import { headBytes, PAGES_WORDS, readPages } from "./page.ts";
 import { assert } from "../core/assert.ts";
+import { JOB_WORDS, JobWord } from "../ops/kv.ts";
 
 const OPERANDS = PAGES_WORDS + JOBS_WORDS;
 export const WindowWord = {
@@ -38,52 +36,61 @@ export function assertWeightScratch(machine: Machine, slots: number): void {
   );
 }
 
+/** The smoothed attention of the window, before heads are compared. Threads take whole KV heads of whole jobs. */
 export function runKvWindow(machine: Machine, w: Uint32Array, scale: number): void {
-  const view = readPages(w, CompressWord.pages), { kvHeads, page, pageBytes } = view, { headDim } = page;
-  const [base, jobs, width] = w.subarray(CompressWord.jobs, CompressWord.jobs + JOBS_WORDS);
-  const heads = w[WindowWord.heads], group = heads / kvHeads, shared = w[WindowWord.shared] === 1;
-  const half = (w[WindowWord.kernel] - 1) / 2, weigh = weightKernels(machine, page);
+  const heads = w[WindowWord.heads], half = (w[WindowWord.kernel] - 1) / 2, width = w[CompressWord.jobs + 2];
   const { f32, u32 } = machine, at = weightScratch(machine);
-  for (let index = machine.thread; index < jobs; index += machine.sharers) {
-    const job = readJob(machine, view, base, index), { slots } = job;
+  eachHead(machine, w, (job, kv, rowIndex, view) => {
+    const { page, pageBytes, kvHeads } = view, { headDim } = page, group = heads / kvHeads, { slots } = job;
     assertWeightScratch(machine, slots);
+    const weigh = weightKernels(machine, page), sums = at.sums >>> 2;
     const window = Math.min(w[WindowWord.window], slots), past = slots - window;
+    const row = (w[WindowWord.scores] >>> 2) + rowIndex * width;
+    f32.fill(0, sums, sums + slots + page.slots);
+    const table = job.source(kv).table * 4, head = view.address + kv * headBytes(page);
+    for (let g = 0; g < group; g++) {
+      for (let r = 0; r < window; r++) {
+        const from = job.keep.at(job.keepBase + (r * heads + kv * group + g) * headDim);
+        u32.copyWithin((at.queries >>> 2) + r * headDim, from, from + headDim);
+      }
+      const stride = headDim * 4;
+      attendRows(
+        ...[weigh, window, at.queries, stride, at.sums, 0, table, head, pageBytes, past + 1, 1] as const,
+        at.scores,
+        scale,
+      );
+    }
+    const divisor = window * group * (2 * half + 1);
+    for (let slot = 0; slot < past; slot++) {
+      let sum = 0;
+      const end = Math.min(past - 1, slot + half);
+      for (let s = Math.max(0, slot - half); s <= end; s++) sum += f32[sums + s];
+      f32[row + slot] = sum / divisor;
+    }
+  });
+}
+
+/** Shares the scores among heads if asked, and puts the window's own slots above all others of the job. */
+export function runKvProtect(machine: Machine, w: Uint32Array): void {
+  const { kvHeads } = readPages(w, CompressWord.pages),
+    shared = w[WindowWord.shared] === 1,
+    { f32 } = machine;
+  const [base, jobs, width] = w.subarray(CompressWord.jobs, CompressWord.jobs + JOBS_WORDS);
+  for (let index = machine.thread; index < jobs; index += machine.sharers) {
+    const slots = machine.u32[base + JOB_WORDS * index + JobWord.slots];
+    const past = slots - Math.min(w[WindowWord.window], slots);
     const rows = (w[WindowWord.scores] >>> 2) + index * kvHeads * width;
     let largest = 0;
-    for (let kv = 0; kv < kvHeads; kv++) {
-      const sums = at.sums >>> 2, row = rows + kv * width;
-      f32.fill(0, sums, sums + slots + page.slots);
-      const table = job.source(kv).table * 4, head = view.address + kv * headBytes(page);
-      for (let g = 0; g < group; g++) {
-        for (let r = 0; r < window; r++) {
-          const from = job.keep.at(job.keepBase + (r * heads + kv * group + g) * headDim);
-          u32.copyWithin((at.queries >>> 2) + r * headDim, from, from + headDim);
-        }
-        for (let r = 0; r < window; r += ATTEND_ROWS) {
-          const count = Math.min(ATTEND_ROWS, window - r);
-          weigh[count][0](
-            ...[at.queries + r * headDim * 4, headDim * 4, at.sums, 0, table, head, pageBytes],
-            ...[past + r + 1, 1, at.scores, scale],
-          );
-        }
+    for (let slot = 0; slot < past; slot++) {
+      let sum = 0;
+      for (let kv = 0; kv < kvHeads; kv++) {
+        const score = f32[rows + kv * width + slot];
+        sum += score;
+        if (!shared && score > largest) largest = score;
       }
-      const divisor = window * group * (2 * half + 1);
-      for (let slot = 0; slot < past; slot++) {
-        let sum = 0;
-        const end = Math.min(past - 1, slot + half);
-        for (let s = Math.max(0, slot - half); s <= end; s++) sum += f32[sums + s];
-        f32[row + slot] = sum / divisor;
-        if (f32[row + slot] > largest) largest = f32[row + slot];
-      }
-    }
-    if (shared) {
-      largest = 0;
-      for (let slot = 0; slot < past; slot++) {
-        let sum = 0;
-        for (let kv = 0; kv < kvHeads; kv++) sum += f32[rows + kv * width + slot];
-        for (let kv = 0; kv < kvHeads; kv++) f32[rows + kv * width + slot] = sum / kvHeads;
-        if (sum / kvHeads > largest) largest = sum / kvHeads;
-      }
+      if (!shared) continue;
+      for (let kv = 0; kv < kvHeads; kv++) f32[rows + kv * width + slot] = sum / kvHeads;
+      if (sum / kvHeads > largest) largest = sum / kvHeads;
     }
     for (let kv = 0; kv < kvHeads; kv++) {
       f32.fill(largest + 1, rows + kv * width + past, rows + kv * width + slots);

@@ -4,10 +4,13 @@ import { defineMethod } from "./method.ts";
 
 /** `kept` of `slots`, ascending, all choices alike: the first steps of a shuffle (Fisher and Yates). */
 export function randomSlots(slots: number, kept: number, seed: number): Uint32Array {
-  const random = seededRandom(seed), order = Uint32Array.from({ length: slots }, (_, slot) => slot);
+  const random = seededRandom(seed), order = new Uint32Array(slots);
+  for (let slot = 0; slot < slots; slot++) order[slot] = slot;
   for (let i = 0; i < kept; i++) {
     const j = i + random.nextUint32() % (slots - i);
-    [order[i], order[j]] = [order[j], order[i]];
+    const drawn = order[j];
+    order[j] = order[i];
+    order[i] = drawn;
   }
   return order.subarray(0, kept).sort();
 }

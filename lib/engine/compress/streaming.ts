@@ -9,7 +9,9 @@ interface StreamingSettings {
 /** The kept slots of one job: the first `sinkSlots` and the most recent ones. */
 export function streamingSlots(slots: number, kept: number, sinkSlots: number): Uint32Array {
   const sinks = Math.min(sinkSlots, kept);
-  return Uint32Array.from({ length: kept }, (_, i) => i < sinks ? i : slots - kept + i);
+  const out = new Uint32Array(kept);
+  for (let i = 0; i < kept; i++) out[i] = i < sinks ? i : slots - kept + i;
+  return out;
 }
 
 /** Keeps sinks and the most recent tokens, the same of every head (StreamingLLM, Xiao et al. 2023; kvpress' StreamingLLMPress). */
