@@ -40,9 +40,11 @@ async function sequences(method: MethodName, tokens: number, count: number): Pro
   const compression = usualCompression(method, 0.5), need = needOf(compression);
   const slots = new Uint32Array(layers).fill(tokens), images = [{ first: 5, count: 64 }];
   const kept = keptByLayer(compression, { slots, images }), sourceTables = tables(slots);
-  const keep = need === null
-    ? null
-    : { need, pages: pages(Math.ceil(needBytes(need, shape, layers, tokens) / pageBytes)), promptTokens: tokens };
+  const keep = need === null ? null : {
+    need,
+    pages: pages(Math.ceil(needBytes(need, shape, layers, tokens) / pageBytes)),
+    promptTokens: tokens,
+  };
   await engine.forward([{
     tokens: Uint32Array.from({ length: tokens }, (_, i) => 10 + (i * 7) % 900),
     positions: Uint32Array.from({ length: 3 * tokens }, (_, i) => Math.floor(i / 3)),
@@ -53,7 +55,7 @@ async function sequences(method: MethodName, tokens: number, count: number): Pro
     keep,
   }]);
   return Array.from({ length: count }, (_, i) => ({
-    ...{ compression, slots, kept, sourceTables, keep, images },
+    ...{ compression, slots, kept, sourceTables, keep, images, packed: null },
     targetTables: tables(kept),
     seed: [i, 0] as const,
   }));

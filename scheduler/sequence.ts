@@ -231,6 +231,7 @@ export class Sequence implements Ranked {
       sourceTables: [...this.pages.table.tables],
       targetTables: [...this.pages.target.tables],
       keep: null,
+      packed: null,
       seed: this.request.sampling.seed,
       images: [],
     };

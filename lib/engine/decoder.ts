@@ -2,6 +2,7 @@
 import type { Backend, HeadShape, Step } from "../ops/backend.ts";
 import type { KvMap, KvPages } from "../ops/kv.ts";
 import { keepRotated, keepUnrotated, type StepKeeps } from "./compress/keep.ts";
+import type { LayerUnpacking } from "./compress/pack.ts";
 import type { Indices, Matrix, Tensor } from "../ops/tensor.ts";
 import type { TextConfig, WeightNames } from "../model/config.ts";
 import { loadMatrix, loadVector, type WeightSource } from "./weights.ts";
@@ -31,6 +32,8 @@ export interface DecoderInput {
   readonly map: KvMap;
   /** What is kept of prompts for their compression. */
   readonly keeps: readonly StepKeeps[];
+  /** Per layer, what is unpacked for it. */
+  readonly unpacking: readonly LayerUnpacking[];
   /** Rows of the batch whose logits are wanted. */
   readonly rows: Indices;
 }
@@ -155,6 +158,7 @@ export class Decoder {
       step.release(qkv);
       return null;
     }
+    for (const { bits, jobs } of input.unpacking[index]) step.kvUnpack({ pages, jobs, bits });
     const mixed = step.tensor(x.rows, config.heads * config.headDim);
     step.pagedAttention({ qkv, shape, scale: this.#scale, pages, map, layer: index, out: mixed });
     step.release(qkv);

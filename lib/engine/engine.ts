@@ -2,7 +2,7 @@
  * What the scheduler is given: one device that runs one step at a time. Plain data both ways, so that the engine can
  * be a Worker today and a child process tomorrow. It knows page numbers and token ids; it knows no text and no pool.
  */
-import type { KvDtype } from "../ops/kv.ts";
+import type { KvBits, KvDtype } from "../ops/kv.ts";
 import type { HeadShape } from "../ops/backend.ts";
 import type { Compression, ImageSpan } from "./compress/method.ts";
 import type { Need } from "./compress/need.ts";
@@ -64,6 +64,17 @@ export interface SequenceKeep {
   readonly promptTokens: number;
 }
 
+/** Slots of a sequence that are stored as codes of few bits, from slot 0 on; those behind them are in its page tables. */
+export interface PackedSlots {
+  readonly bits: KvBits;
+  /** Per layer, as `packedByLayer` says. */
+  readonly slots: Uint32Array;
+  /** Pages of the codes, packedBytes of them, layer after layer. */
+  readonly pages: Uint32Array;
+  /** Pages that one layer at a time is unpacked into, for as many slots as any layer has packed. */
+  readonly room: Uint32Array;
+}
+
 /** One sequence's part in a forward step: a chunk of its prompt, or its last token. */
 export interface ForwardSequence {
   /** Token ids; a picture's token is FEATURE_ROW + row of the embedding store. */
@@ -72,7 +83,7 @@ export interface ForwardSequence {
   readonly positions: Uint32Array;
   /** Slots already stored, per layer. */
   readonly slotBase: Uint32Array;
-  /** Page numbers, per layer; long enough for slotBase + tokens. */
+  /** Page numbers, per layer; long enough for slotBase + tokens, less the packed slots. */
   readonly pageTables: readonly Uint32Array[];
   /** How to sample after the last token of this part; null while the prompt goes on. */
   readonly sampling: SamplingParams | null;
@@ -80,6 +91,7 @@ export interface ForwardSequence {
   readonly sampled: number;
   /** In every part of a prompt whose compression needs something kept; the same pages each time. */
   readonly keep?: SequenceKeep | null;
+  readonly packed?: PackedSlots | null;
 }
 
 export interface SampledToken {
@@ -100,6 +112,11 @@ export interface CompressSequence {
   readonly targetTables: readonly Uint32Array[];
   /** What prefill kept, as it was given to `forward`; null for methods that need nothing. */
   readonly keep: SequenceKeep | null;
+  /**
+   * Where the kept slots are packed once they stand in the target pages; null without quantisation. Afterwards a layer's
+   * target pages of its packed slots are free (the room may be among them), and its page table is what is left of them.
+   */
+  readonly packed: PackedSlots | null;
   /** 64-bit seed of the request as two words. */
   readonly seed: readonly [number, number];
   /** Slots that stand for pictures, ascending. */

@@ -6,6 +6,7 @@ import type { Tensor } from "../ops/tensor.ts";
 import type { ModelConfig, WeightNames } from "../model/config.ts";
 import { packBatch } from "./batch.ts";
 import { packKeeps } from "./compress/keep.ts";
+import { packUnpacking } from "./compress/pack.ts";
 import { type Choosing, recordCompression } from "./compress/record.ts";
 import { Decoder } from "./decoder.ts";
 import type {
@@ -210,6 +211,7 @@ export class LocalEngine implements Engine {
       pages: this.#pages,
       map,
       keeps: packKeeps(step, sequences, this.#decoder.shape, this.#pages.shape.pageBytes),
+      unpacking: packUnpacking(step, this.#pages, sequences, text.layers),
       rows: step.indices(batch.sampleRows),
     }, copies === null ? null : copyingObserver(step, copies));
     if (logits === null) return [];

@@ -4,10 +4,12 @@ import { KV_GATHER_SLOTS, kvGatherKernel } from "../../shaders/kv_gather.wgsl.ts
 import { kvGatherTurnedKernel } from "../../shaders/kv_gather_turned.wgsl.ts";
 import { KV_MEAN_SLOTS, kvMeanKernel } from "../../shaders/kv_mean.wgsl.ts";
 import { kvMergeKernel, kvNearestKernel } from "../../shaders/kv_merge.wgsl.ts";
+import { kvPackKernel } from "../../shaders/kv_pack.wgsl.ts";
+import { kvUnpackKernel } from "../../shaders/kv_unpack.wgsl.ts";
 import kvTopCode from "../../shaders/kv_top.wgsl" with { type: "text" };
 import { assert } from "../core/assert.ts";
-import type { KvJobs } from "../ops/kv.ts";
-import { foldedGrid } from "./grid.ts";
+import { type KvBits, type KvJobs, PACK_SLOTS } from "../ops/kv.ts";
+import { foldedGrid, GRID_MAX } from "./grid.ts";
 import type { GpuIndices, GpuKvPages, GpuTensor, Recorder } from "./recorder.ts";
 import { layoutOf, shardShift, slotGrid } from "./scoring.ts";
 
@@ -88,6 +90,35 @@ export function recordKvMean(
     [o.jobs.indices.buffer, ...o.pages.shards],
     [rows, o.factor, shardShift(o.pages)],
     slotGrid(o.jobs.keptMax, KV_MEAN_SLOTS, rows),
+  );
+}
+
+export function recordKvPack(
+  recorder: Recorder,
+  o: { pages: GpuKvPages; jobs: GpuKvJobs; bits: KvBits; tail: boolean },
+): void {
+  recordPacking(recorder, kvPackKernel(layoutOf(o.pages), o.bits), o, o.tail);
+}
+
+export function recordKvUnpack(
+  recorder: Recorder,
+  o: { pages: GpuKvPages; jobs: GpuKvJobs; bits: KvBits },
+): void {
+  recordPacking(recorder, kvUnpackKernel(layoutOf(o.pages), o.bits), o, false);
+}
+
+function recordPacking(
+  recorder: Recorder,
+  kernel: Kernel,
+  { pages, jobs }: { pages: GpuKvPages; jobs: GpuKvJobs },
+  tail: boolean,
+): void {
+  assert(jobs.jobs <= GRID_MAX && pages.shape.headDim % 8 === 0, "jobs fit the grid, and codes fill words");
+  recorder.dispatch(
+    kernel,
+    [jobs.indices.buffer, ...pages.shards],
+    [shardShift(pages), Number(tail)],
+    [Math.ceil(jobs.slotsMax / PACK_SLOTS), pages.shape.kvHeads, jobs.jobs],
   );
 }
 

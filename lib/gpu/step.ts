@@ -1,10 +1,17 @@
 /** One step of the contract, recorded for the device: each operation goes to the file that knows its kernels. */
 import { assert } from "../core/assert.ts";
 import type { Activation, HeadShape, KeepOperands, ScoreOperands, Step } from "../ops/backend.ts";
-import type { KvJobs, KvKeeps, KvMap, KvPages } from "../ops/kv.ts";
+import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { recordPagedAttention, recordRopeWriteKv, recordSegmentAttention } from "./attention.ts";
-import { recordKvGather, recordKvMean, recordKvMerge, recordKvTop } from "./compression.ts";
+import {
+  recordKvGather,
+  recordKvMean,
+  recordKvMerge,
+  recordKvPack,
+  recordKvTop,
+  recordKvUnpack,
+} from "./compression.ts";
 import { recordGated, recordMatmul } from "./dense.ts";
 import { recordKeepColumns, recordKeepMoments, recordKeepQueries } from "./keeping.ts";
 import { recordLayerNorm, recordRmsNorm } from "./norms.ts";
@@ -216,6 +223,14 @@ export class GpuStep implements Step {
 
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
     recordKvMean(this.#recording, held(o));
+  }
+
+  kvPack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits; tail: boolean }): void {
+    recordKvPack(this.#recording, held(o));
+  }
+
+  kvUnpack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits }): void {
+    recordKvUnpack(this.#recording, held(o));
   }
 
   async finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {

@@ -1,5 +1,5 @@
 import type { Indices, Matrix, MatrixDtype, Tensor, TensorDtype } from "./tensor.ts";
-import type { KvJobs, KvKeeps, KvMap, KvPages, KvShape } from "./kv.ts";
+import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages, KvShape } from "./kv.ts";
 
 /**
  * The operation contract. The model code is written once in these operations; a backend implements all of them:
@@ -229,6 +229,16 @@ export interface Step {
    * lower one; target slot i = mean of t = kept[i] and of (e + t) / 2 for all e that went to it, K and V alike. kept as in kv_gather.
    */
   kvMerge(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void;
+
+  /**
+   * kv_pack: packs the target slots 0 … P − 1, P = 32·floor(kept / 32), into the job's keep pages from keepBase on, see
+   * packedGroupWords: scale = (largest − least) / (2^bits − 1), or 1 where that is 0; code = round((x − least) / scale), halves to even, at
+   * most 2^bits − 1; all in f32, scale and least first rounded to f16 where pages are f16. With `tail` the slots behind P are
+   * replaced, in place, by what such codes stand for, as one shorter group; otherwise they stay.
+   */
+  kvPack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits; tail: boolean }): void;
+  /** kv_unpack: target slots 0 … slots − 1 = what the codes in the job's keep pages from keepBase on stand for. slots is a multiple of 32. */
+  kvUnpack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits }): void;
 
   /** A u32 scratch tensor filled from the host (kept slots chosen without scores). */
   uploadIndices(rows: number, cols: number, data: Uint32Array): Tensor;

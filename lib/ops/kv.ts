@@ -111,3 +111,37 @@ export const KeepWord = {
   /** queries: the window, at most promptTokens. moments: tokens at the prompt's start that are left out. */
   setting: 3,
 } as const;
+
+/** Bits of a stored code. */
+export type KvBits = 4 | 8;
+
+/** Slots that are packed together. */
+export const PACK_SLOTS = 32;
+/** Channels of a value that share a scale, at most. */
+export const PACK_CHANNELS = 32;
+
+/**
+ * Slots packed as codes of few bits (KIVI, Liu et al. 2024), as raw words of pages: groups of PACK_SLOTS slots follow each other,
+ * and in a group its KV heads, of each
+ *
+ *   keys      [headDim][32] codes, then [headDim] pairs: a channel's codes share a pair over the group's slots
+ *   values    [32][headDim] codes, then [32][parts] pairs: a slot's codes share one over PACK_CHANNELS channels or what is left
+ *
+ * A code c of a pair (scale, least) stands for c · scale + least. Codes lie in words from the low bits up; a pair is two f32
+ * words, or two halves of one word where pages are f16, scale first. headDim is a multiple of 8.
+ */
+export function packedGroupWords(
+  { headDim, dtype }: Pick<KvShape, "headDim" | "dtype">,
+  bits: KvBits,
+): number {
+  const codes = PACK_SLOTS * headDim * bits / 32, pairs = headDim + PACK_SLOTS * valueParts(headDim);
+  return 2 * codes + pairs * PAIR_WORDS[dtype];
+}
+
+/** Words of a pair. */
+export const PAIR_WORDS: Record<KvDtype, number> = { f16: 1, f32: 2 };
+
+/** Pairs of one value. */
+export function valueParts(headDim: number): number {
+  return Math.ceil(headDim / PACK_CHANNELS);
+}

@@ -4,7 +4,7 @@
  */
 import { assert } from "../core/assert.ts";
 import type { Activation, HeadShape, KeepOperands, ScoreOperands, Step } from "../ops/backend.ts";
-import type { KvJobs, KvMap, KvPages } from "../ops/kv.ts";
+import type { KvBits, KvJobs, KvMap, KvPages } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { ACTIVATIONS } from "./activation.ts";
 import { segmentScratchBytes } from "./attention.ts";
@@ -302,6 +302,17 @@ export class WasmStep implements Step {
 
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
     this.#tape.record("kvMean", [...this.#pages(o.pages), ...this.#jobs(o.jobs), o.factor]);
+  }
+
+  kvPack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits; tail: boolean }): void {
+    assert(o.pages.shape.headDim % 8 === 0, "codes fill words");
+    this.#tape.record("kvPack", [
+      ...[...this.#pages(o.pages), ...this.#jobs(o.jobs), o.bits, Number(o.tail)],
+    ]);
+  }
+
+  kvUnpack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits }): void {
+    this.#tape.record("kvUnpack", [...this.#pages(o.pages), ...this.#jobs(o.jobs), o.bits, 0]);
   }
 
   finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {

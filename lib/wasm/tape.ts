@@ -11,6 +11,7 @@ import { runKvLag } from "./lag.ts";
 import type { Machine } from "./machine.ts";
 import { runMatmul } from "./matmul.ts";
 import { runKvMerge } from "./merge.ts";
+import { runKvPack, runKvUnpack } from "./packing.ts";
 import { runQuantiseRows } from "./quantise_rows.ts";
 import { NormWord, runNorm } from "./norm.ts";
 import { runRopeWriteKv } from "./rope.ts";
@@ -56,6 +57,8 @@ const OPERATIONS = {
   kvGather: runKvGather,
   kvMean: runKvMean,
   kvMerge: runKvMerge,
+  kvPack: runKvPack,
+  kvUnpack: runKvUnpack,
 } as const satisfies Record<string, Operation>;
 
 export type OperationName = keyof typeof OPERATIONS;

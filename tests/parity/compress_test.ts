@@ -29,7 +29,12 @@ function openEngine(backend: Backend, kvDtype: KvDtype): LocalEngine {
 function prompts(engine: LocalEngine, deck: PageDeck): CompressedPrompt[] {
   return METHOD_NAMES.map((method, i) => {
     const length = 50 + 7 * i, tokens = new Draw(i).integers(length, IMAGE_TOKEN);
-    const parsed = parseCompression({ method, ratio: 0.5, ...SETTINGS[method] });
+    // Every other one packs what it keeps, which for the shorter prompts is one group and a rest.
+    const packing = i % 2 === 0
+      ? { quantize: i % 4 === 0 ? "int8" : "int4", tail: i % 8 < 4 ? "group" : "float" }
+      : {};
+    const size = method === "none" ? {} : { ratio: 0.5 };
+    const parsed = parseCompression({ method, ...size, ...SETTINGS[method], ...packing });
     assert(parsed.ok);
     const images = [{ first: 0, count: 9 }, { first: 20, count: 25 }];
     return new CompressedPrompt(engine, deck, tokens, parsed.compression, { images, seed: [i, 5] });

@@ -121,6 +121,7 @@ for (const method of ["streaming", "knorm", "mean-pool"] as const) {
             sourceTables: sources[i],
             targetTables: targets[i],
             keep: null,
+            packed: null,
             seed: [0, 0] as const,
             images: [],
           })));

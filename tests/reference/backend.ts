@@ -23,6 +23,8 @@ import { kvGather } from "./kv_gather.ts";
 import { kvMean } from "./kv_mean.ts";
 import { kvNorm } from "./kv_norm.ts";
 import { HostKvPages, pool } from "./kv_pages.ts";
+import { kvPack } from "./kv_pack.ts";
+import { kvUnpack } from "./kv_unpack.ts";
 import { kvTop } from "./kv_top.ts";
 import { layerNorm } from "./layer_norm.ts";
 import { matmul } from "./matmul.ts";
@@ -132,6 +134,8 @@ class ReferenceStep implements Step {
   readonly kvColumns = kvColumns;
   readonly kvChunk = kvChunk;
   readonly kvMerge = kvMerge;
+  readonly kvPack = kvPack;
+  readonly kvUnpack = kvUnpack;
   readonly kvNorm = kvNorm;
   readonly kvTop = kvTop;
   readonly kvGather = kvGather;

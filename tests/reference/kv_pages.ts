@@ -24,6 +24,8 @@ export class HostKvPages implements KvPages {
   live = true;
 
   readonly #raw: Float32Array;
+  /** The pool as raw words. */
+  readonly words: Uint32Array;
 
   constructor(readonly shape: KvShape) {
     const { dtype, pageSlots, kvHeads, headDim, pageCount, pageBytes } = shape;
@@ -33,10 +35,11 @@ export class HostKvPages implements KvPages {
       ? new Float16Array(pageCount * elements)
       : new Float32Array(pageCount * elements);
     this.#raw = new Float32Array(this.values.buffer);
+    this.words = new Uint32Array(this.values.buffer);
   }
 
   /** Index, in raw words of the pool, of word `word` of pages that a table lists. */
-  #rawAt(table: Table, word: number): number {
+  rawAt(table: Table, word: number): number {
     const pageWords = this.shape.pageBytes / 4, page = table(Math.floor(word / pageWords));
     assert(page < this.shape.pageCount, `page ${page} is in the pool`);
     return page * pageWords + word % pageWords;
@@ -44,11 +47,11 @@ export class HostKvPages implements KvPages {
 
   /** f32 values that lie in pages as raw words. */
   readRaw(table: Table, word: number, count: number): Float64Array {
-    return Float64Array.from({ length: count }, (_, i) => this.#raw[this.#rawAt(table, word + i)]);
+    return Float64Array.from({ length: count }, (_, i) => this.#raw[this.rawAt(table, word + i)]);
   }
 
   writeRaw(table: Table, word: number, values: ArrayLike<number>): void {
-    for (let i = 0; i < values.length; i++) this.#raw[this.#rawAt(table, word + i)] = values[i];
+    for (let i = 0; i < values.length; i++) this.#raw[this.rawAt(table, word + i)] = values[i];
   }
 
   /** Index of the first number of one head's key (or value) in a slot, found through a page table. */

@@ -2,7 +2,14 @@
 import type { Compression, ImageSpan } from "../../lib/engine/compress/method.ts";
 import { keptByLayer, needOf } from "../../lib/engine/compress/mod.ts";
 import { needBytes } from "../../lib/engine/compress/need.ts";
-import type { CompressSequence, Engine, ForwardSequence, SampledToken } from "../../lib/engine/engine.ts";
+import { packedByLayer, packedBytes } from "../../lib/engine/compress/pack.ts";
+import type {
+  CompressSequence,
+  Engine,
+  ForwardSequence,
+  PackedSlots,
+  SampledToken,
+} from "../../lib/engine/engine.ts";
 import { Draw } from "./cases.ts";
 import { GREEDY_TOP5, plainPositions } from "./generate.ts";
 
@@ -59,7 +66,20 @@ export class CompressedPrompt {
         pages: deck.pages(Math.ceil(needBytes(need, shape, layers, promptTokens) / pageBytes)),
         promptTokens,
       },
+      packed: this.#packedOf(deck, compression, kept),
       seed: options.seed ?? [1, 2],
+    };
+  }
+
+  #packedOf(deck: PageDeck, { quantise }: Compression, kept: Uint32Array): PackedSlots | null {
+    if (quantise === null) return null;
+    const { shape: { kvHeads, headDim }, kvDtype: dtype, pageBytes, pageSlots } = this.engine.facts;
+    const slots = packedByLayer(kept), bytes = packedBytes({ kvHeads, headDim, dtype }, quantise.bits, slots);
+    return {
+      bits: quantise.bits,
+      slots,
+      pages: deck.pages(Math.ceil(bytes / pageBytes)),
+      room: deck.pages(Math.max(...slots) / pageSlots),
     };
   }
 
@@ -80,13 +100,15 @@ export class CompressedPrompt {
 
   /** A token fed `index` tokens after the compressed prompt. */
   tokenPart(id: number, index: number): ForwardSequence {
-    const { kept, targetTables, compression: { rerotate } } = this.sequence;
+    const { kept, targetTables, packed, compression: { rerotate } } = this.sequence;
+    const { pageSlots } = this.engine.facts;
     const position = (rerotate ? kept[0] : this.tokens.length) + index;
     return {
       tokens: Uint32Array.of(id),
       positions: plainPositions(position, 1),
       slotBase: kept.map((count) => count + index),
-      pageTables: targetTables,
+      pageTables: targetTables.map((table, layer) => table.subarray((packed?.slots[layer] ?? 0) / pageSlots)),
+      packed,
       sampling: GREEDY_TOP5,
       sampled: index + 1,
     };

@@ -1,5 +1,6 @@
 /** What kvpress keeps and continues with (tests/fixtures/kvpress): numbers made with the fixture llama-text-tiny. */
 import type { Compression, MethodName } from "../../lib/engine/compress/method.ts";
+import type { KvBits } from "../../lib/ops/kv.ts";
 import { parseCompression } from "../../lib/engine/compress/settings.ts";
 
 const FOLDER = new URL("../fixtures/kvpress/", import.meta.url).pathname;
@@ -55,6 +56,18 @@ const NAMES: Readonly<Record<string, MethodName>> = {
 };
 
 export const GOLDENS = JSON.parse(Deno.readTextFileSync(`${FOLDER}goldens.json`)) as Goldens;
+
+export interface QuantisedCase {
+  readonly id: string;
+  readonly prompt: string;
+  readonly bits: KvBits;
+  readonly tail: "float" | "group";
+  readonly continuation: Continuation;
+}
+
+/** All slots kept and packed: reference arithmetic in the style of KIVI. */
+export const QUANTISED =
+  (JSON.parse(Deno.readTextFileSync(`${FOLDER}quantised.json`)) as { cases: readonly QuantisedCase[] }).cases;
 
 export function goldenPrompt(id: string): GoldenPrompt {
   return GOLDENS.prompts.find((prompt) => prompt.id === id)!;

@@ -1,11 +1,12 @@
 /** What a compression method is: plain facts that admission plans with, and the operations that do it. */
 import type { HeadShape, Step } from "../../ops/backend.ts";
-import type { KvJobs, KvPages } from "../../ops/kv.ts";
+import type { KvBits, KvJobs, KvPages } from "../../ops/kv.ts";
 import type { Tensor } from "../../ops/tensor.ts";
 import type { Rotary } from "../rotary.ts";
 import type { Need } from "./need.ts";
 
 export const METHOD_NAMES = [
+  "none",
   "streaming",
   "random",
   "mean-pool",
@@ -35,6 +36,14 @@ export interface Compression {
   readonly settings: Settings;
   /** Kept keys move to positions 0 … n − 1, and the sequence goes on there. */
   readonly rerotate: boolean;
+  /** What is kept is stored as codes of few bits. */
+  readonly quantise: Quantisation | null;
+}
+
+export interface Quantisation {
+  readonly bits: KvBits;
+  /** Whether the last slots, fewer than a group, stay as they are or are rounded like the others. */
+  readonly tail: "float" | "group";
 }
 
 /** Slots of a prompt that stand for one picture. */

@@ -1,4 +1,4 @@
-/** The methods of this build, and what admission asks of them. `none` is the absence of a method and never reaches the engine. */
+/** The methods of this build, and what admission asks of them. */
 import { chunkKv } from "./chunk_kv.ts";
 import { expectedAttention } from "./expected_attention.ts";
 import { h2o } from "./h2o.ts";
@@ -9,6 +9,7 @@ import { lookM } from "./look_m.ts";
 import { meanPool } from "./mean_pool.ts";
 import type { Compression, Method, MethodName, PromptShape } from "./method.ts";
 import type { Need } from "./need.ts";
+import { none } from "./none.ts";
 import { pyramidKv } from "./pyramid_kv.ts";
 import { random } from "./random.ts";
 import { snapKv } from "./snap_kv.ts";
@@ -16,6 +17,7 @@ import { streaming } from "./streaming.ts";
 import { tova } from "./tova.ts";
 
 export const METHODS: Readonly<Record<MethodName, Method>> = {
+  none,
   streaming,
   random,
   "mean-pool": meanPool,
@@ -49,7 +51,7 @@ export type CompressionMethod = typeof COMPRESSION_METHODS[number];
 /** A method with its usual settings. */
 export function usualCompression(method: MethodName, ratio: number): Compression {
   const entries = Object.entries(METHODS[method].settings).map(([name, { usual }]) => [name, usual] as const);
-  return { method, size: { ratio }, settings: Object.fromEntries(entries), rerotate: false };
+  return { method, size: { ratio }, settings: Object.fromEntries(entries), rerotate: false, quantise: null };
 }
 
 /** Why `ratio` does not fit `method`, or null. */

@@ -7,6 +7,7 @@ import type { CompressSequence } from "../engine.ts";
 import type { Rotary } from "../rotary.ts";
 import type { BatchPrompt } from "./method.ts";
 import { METHODS } from "./mod.ts";
+import { recordPacking } from "./pack.ts";
 import { needLayerWords } from "./need.ts";
 
 /** What compression reads of the model. */
@@ -28,9 +29,9 @@ export function recordCompression(
 ): void {
   const groups = new Map<string, CompressSequence[]>();
   for (const sequence of sequences) {
-    const { method, settings, rerotate } = sequence.compression;
+    const { method, settings, rerotate, quantise } = sequence.compression;
     const variant = METHODS[method].variant(promptOf(sequence));
-    const key = `${method} ${variant} ${rerotate} ${JSON.stringify(settings)}`;
+    const key = `${method} ${variant} ${rerotate} ${JSON.stringify([settings, quantise])}`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [sequence]);
     else group.push(sequence);
@@ -68,6 +69,7 @@ function recordGroup(
       dropChosen(kept);
     },
   }, settings);
+  recordPacking(step, pages, group);
 }
 
 /** The u32 array of KvJobs: layers of one sequence are adjacent jobs. */
@@ -95,6 +97,7 @@ export function packJobs(
     for (let layer = 0; layer < slots.length; layer++, job++) {
       const stored = slots[layer], remain = kept[layer];
       assert(remain > 0 && remain <= stored, "between one and all slots are kept");
+      assert(keep === null || keep.promptTokens === stored, "what was kept is of all that is stored");
       const record = words.subarray(JOB_WORDS * job, JOB_WORDS * (job + 1));
       record[JobWord.slots] = stored;
       record[JobWord.kept] = remain;

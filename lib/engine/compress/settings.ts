@@ -1,6 +1,13 @@
 /** A request's wish for compression: from an unknown record to checked settings, or a word on the first wrong field. */
 import { METHODS } from "./mod.ts";
-import { type Compression, METHOD_NAMES, type MethodName, type Setting, type Size } from "./method.ts";
+import {
+  type Compression,
+  METHOD_NAMES,
+  type MethodName,
+  type Quantisation,
+  type Setting,
+  type Size,
+} from "./method.ts";
 
 export interface SettingsProblem {
   readonly field: string;
@@ -14,7 +21,9 @@ export type ParsedCompression =
 /** Largest budget: no context is longer. */
 const BUDGET_MAX = 2 ** 24;
 /** Fields beside a method's own settings. */
-const COMMON = ["method", "ratio", "budget", "rerotate"];
+const COMMON = ["method", "ratio", "budget", "rerotate", "quantize", "tail"];
+const BITS = { int8: 8, int4: 4 } as const;
+const TAILS = ["float", "group"] as const;
 
 class Wrong extends Error {
   constructor(readonly field: string, message: string) {
@@ -41,7 +50,11 @@ function parse(record: Readonly<Record<string, unknown>>): Compression {
       throw new Wrong(field, `${method} has no setting ${field}; it has ${names}`);
     }
   }
-  const size = sizeOf(record);
+  const quantise = quantisationOf(record);
+  if (method === "none" && quantise === null) {
+    throw new Wrong("quantize", "none needs quantize: it keeps all slots");
+  }
+  const size = method === "none" ? wholeSize(record) : sizeOf(record);
   const problem = sizeProblem(size);
   if (problem !== null) throw new Wrong("ratio" in size ? "ratio" : "budget", problem);
   const settings = Object.fromEntries(
@@ -49,7 +62,7 @@ function parse(record: Readonly<Record<string, unknown>>): Compression {
   );
   const rerotate = choiceOf("rerotate", record.rerotate ?? false);
   if (rerotate && !gathers) throw new Wrong("rerotate", `${method} does not keep slots as they are`);
-  return { method, size, settings, rerotate };
+  return { method, size, settings, rerotate, quantise };
 }
 
 function methodOf(value: unknown): MethodName {
@@ -69,6 +82,26 @@ function sizeOf({ ratio, budget }: Readonly<Record<string, unknown>>): Size {
     throw new Wrong("ratio", `ratio must be a number above 0 and below 1, got ${shown(ratio)}`);
   }
   return { ratio };
+}
+
+/** Nothing is removed; a ratio or budget would say otherwise. */
+function wholeSize({ ratio, budget }: Readonly<Record<string, unknown>>): Size {
+  if (ratio !== undefined && ratio !== 0) {
+    throw new Wrong("ratio", `none removes nothing, got ratio ${shown(ratio)}`);
+  }
+  if (budget !== undefined) throw new Wrong("budget", "none removes nothing and takes no budget");
+  return { budget: BUDGET_MAX };
+}
+
+function quantisationOf({ quantize, tail }: Readonly<Record<string, unknown>>): Quantisation | null {
+  const asked = quantize ?? null;
+  if (asked !== null && asked !== "int8" && asked !== "int4") {
+    throw new Wrong("quantize", `quantize must be int8 or int4, got ${shown(asked)}`);
+  }
+  const kind = TAILS.find((name) => name === (tail ?? "float"));
+  if (kind === undefined) throw new Wrong("tail", `tail must be float or group, got ${shown(tail)}`);
+  if (asked === null && tail !== undefined) throw new Wrong("tail", "tail needs quantize");
+  return asked === null ? null : { bits: BITS[asked], tail: kind };
 }
 
 function valueOf(name: string, value: unknown, setting: Setting): number | boolean {

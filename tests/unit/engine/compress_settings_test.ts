@@ -40,8 +40,20 @@ Deno.test("parseCompression takes every method's own settings, a budget, and re-
       size: { budget: 40 },
       settings: { n_sink: 4, lag_size: 16, cross_scoring: true },
       rerotate: true,
+      quantise: null,
     },
   });
+});
+
+Deno.test("parseCompression takes quantisation with any method, and alone", () => {
+  const packed = parseCompression({ method: "snapkv", ratio: 0.5, quantize: "int8" });
+  assert(packed.ok);
+  assert.deepEqual(packed.compression.quantise, { bits: 8, tail: "float" });
+  for (const ratio of [{}, { ratio: 0 }]) {
+    const alone = parseCompression({ method: "none", quantize: "int4", tail: "group", ...ratio });
+    assert(alone.ok);
+    assert.deepEqual(alone.compression.quantise, { bits: 4, tail: "group" });
+  }
 });
 
 /** What is wrong, and the field that is named. */
@@ -63,6 +75,12 @@ const WRONG: Readonly<Record<string, readonly [wish: Record<string, unknown>, fi
   "a choice that is a number": [{ method: "lagkv", ratio: 0.5, cross_scoring: 1 }, "cross_scoring"],
   "an infinite beta": [{ method: "pyramidkv", ratio: 0.5, beta: Infinity }, "beta"],
   "re-rotated means": [{ method: "mean-pool", ratio: 0.5, rerotate: true }, "rerotate"],
+  "unknown bits": [{ method: "knorm", ratio: 0.5, quantize: "int2" }, "quantize"],
+  "an unknown tail": [{ method: "knorm", ratio: 0.5, quantize: "int8", tail: "cut" }, "tail"],
+  "a tail of nothing": [{ method: "knorm", ratio: 0.5, tail: "group" }, "tail"],
+  "no compression at all": [{ method: "none" }, "quantize"],
+  "nothing removed, by half": [{ method: "none", ratio: 0.5, quantize: "int8" }, "ratio"],
+  "nothing removed, to a budget": [{ method: "none", budget: 5, quantize: "int8" }, "budget"],
   "re-rotation in words": [{ method: "knorm", ratio: 0.5, rerotate: "yes" }, "rerotate"],
 };
 
@@ -76,5 +94,8 @@ for (const [name, [wish, field]] of Object.entries(WRONG)) {
 }
 
 Deno.test("parseCompression knows every method", () => {
-  for (const method of METHOD_NAMES) assert(parseCompression({ method, ratio: 0.8 }).ok, method);
+  for (const method of METHOD_NAMES) {
+    const size = method === "none" ? { quantize: "int8" } : { ratio: 0.8 };
+    assert(parseCompression({ method, ...size }).ok, method);
+  }
 });

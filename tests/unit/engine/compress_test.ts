@@ -8,6 +8,7 @@ import {
 } from "../../../lib/engine/compress/mod.ts";
 import type { ImageSpan, MethodName } from "../../../lib/engine/compress/method.ts";
 import { computedFrom, needBytes } from "../../../lib/engine/compress/need.ts";
+import { packedByLayer, packedBytes, wholeTable } from "../../../lib/engine/compress/pack.ts";
 import { randomSlots } from "../../../lib/engine/compress/random.ts";
 import { packJobs } from "../../../lib/engine/compress/record.ts";
 import { parseCompression } from "../../../lib/engine/compress/settings.ts";
@@ -111,15 +112,43 @@ Deno.test("needBytes and computedFrom say what prefill keeps and from where it m
 Deno.test("packJobs makes one job a layer, with its tables behind", () => {
   const packed = packJobs([{
     compression: usualCompression("snapkv", 0.5),
-    slots: Uint32Array.of(20, 30),
+    slots: Uint32Array.of(20, 20),
     kept: Uint32Array.of(10, 15),
     sourceTables: [Uint32Array.of(1, 2), Uint32Array.of(3, 4)],
     targetTables: [Uint32Array.of(5), Uint32Array.of(6)],
     keep: { need: { kind: "queries", window: 3 }, pages: Uint32Array.of(7), promptTokens: 20 },
+    packed: null,
     seed: [0, 0],
     images: [],
   }], { heads: 2, kvHeads: 1, headDim: 4 });
   // A layer keeps 3 queries of 2 heads of 4 channels.
-  assert.deepEqual([...packed.words], [20, 10, 13, 15, 12, 0, 30, 15, 16, 18, 12, 24, 7, 1, 2, 5, 3, 4, 6]);
-  assert.deepEqual([packed.jobs, packed.slotsMax, packed.keptMax], [2, 30, 15]);
+  assert.deepEqual([...packed.words], [20, 10, 13, 15, 12, 0, 20, 15, 16, 18, 12, 24, 7, 1, 2, 5, 3, 4, 6]);
+  assert.deepEqual([packed.jobs, packed.slotsMax, packed.keptMax], [2, 20, 15]);
+});
+
+Deno.test("packedByLayer takes whole groups, and packedBytes is their codes and pairs", () => {
+  assert.deepEqual([...packedByLayer(Uint32Array.of(31, 32, 100))], [0, 32, 96]);
+  const shape = { kvHeads: 4, headDim: 32, dtype: "f16" } as const;
+  // 4 heads × (2 × 32 × 32 codes of half a byte, and 32 + 32 pairs of 4 B) for 32 slots, of f16 4 × 4,096 B.
+  assert.equal(packedBytes(shape, 4, Uint32Array.of(32)), 4 * (1024 + 256));
+  assert.equal(packedBytes(shape, 8, Uint32Array.of(32, 64)), 3 * 4 * (2048 + 256));
+  // Pairs of two f32, and three a value of 72 channels.
+  assert.equal(
+    packedBytes({ kvHeads: 1, headDim: 72, dtype: "f32" }, 8, Uint32Array.of(32)),
+    4608 + 8 * (72 + 96),
+  );
+});
+
+Deno.test("wholeTable is the room for a layer's packed slots, then the pages behind them", () => {
+  const part = {
+    ...{ tokens: Uint32Array.of(1), positions: new Uint32Array(3), slotBase: Uint32Array.of(40, 20) },
+    ...{ sampling: null, sampled: 0, pageTables: [Uint32Array.of(7), Uint32Array.of(8, 9)] },
+  };
+  assert.deepEqual([...wholeTable(part, 1, 16)], [8, 9]);
+  const packed = {
+    ...{ bits: 8 as const, slots: Uint32Array.of(32, 0) },
+    ...{ pages: Uint32Array.of(1), room: Uint32Array.of(3, 4) },
+  };
+  assert.deepEqual([...wholeTable({ ...part, packed }, 0, 16)], [3, 4, 7]);
+  assert.deepEqual([...wholeTable({ ...part, packed }, 1, 16)], [8, 9]);
 });
