@@ -150,6 +150,8 @@ export const v128 = {
   ): Code => [at, value, vector(0x5b), 0, unsigned(offset), 0],
   constF32: (value: number): Code => [vector(12), range(4).map(() => floatBytes(value))],
   constI32: (value: number): Code => [vector(12), range(4).map(() => wordBytes(value))],
+  lanesF32: (values: readonly number[]): Code => [vector(12), values.map(floatBytes)],
+  lanesI32: (values: readonly number[]): Code => [vector(12), values.map(wordBytes)],
   and: binary(...vector(0x4e)),
   or: binary(...vector(0x50)),
   xor: binary(...vector(0x51)),
@@ -279,6 +281,14 @@ export class FunctionBuilder {
 
   splatI32(value: number): Code {
     return this.#constant(`i${value}`, v128.constI32(value));
+  }
+
+  lanesF32(values: readonly number[]): Code {
+    return this.#constant(`f${values}`, v128.lanesF32(values));
+  }
+
+  lanesI32(values: readonly number[]): Code {
+    return this.#constant(`i${values}`, v128.lanesI32(values));
   }
 
   #constant(key: string, code: Code): Code {

@@ -7,6 +7,7 @@ import { type Job, readJob } from "./heads.ts";
 import type { Machine } from "./machine.ts";
 import { headBytes, type PagesView, readPages } from "./page.ts";
 import { storeKernels } from "./rope.ts";
+import { unpackKernel } from "./unpack_kernel.ts";
 
 export const PackWord = { bits: CompressWord.operand, tail: CompressWord.operand + 1 } as const;
 
@@ -139,54 +140,19 @@ export function runKvPack(machine: Machine, w: Uint32Array): void {
   });
 }
 
-/** What codes stand for, laid out as rows in scratch, then stored slot by slot. */
+/** What codes stand for, written where the target's pages are. */
 export function runKvUnpack(machine: Machine, w: Uint32Array): void {
-  const bits = w[PackWord.bits], mask = 2 ** bits - 1, perWord = 32 / bits;
+  const bits = w[PackWord.bits] as KvBits, { u32, scratch } = machine;
   eachGroup(machine, w, (job, head, first, _slots, word, view) => {
-    const { page, pageBytes } = view,
-      { headDim } = page,
-      half = page.dtype === "f16",
-      parts = valueParts(headDim);
-    const { f32, u32, f16, scratch } = machine, rowsWords = PACK_SLOTS * headDim;
-    const keys = scratch >>> 2, values = keys + rowsWords, packed = values + rowsWords;
-    const pairWords = PAIR_WORDS[page.dtype], codeWords = rowsWords * bits / 32;
-    const words = packedGroupWords(page, bits as KvBits);
+    const { page, pageBytes } = view, unpack = unpackKernel(machine, page, bits);
     // Packed words side by side, so that none is looked up by its page.
-    job.keep.runs(word, words, (at, offset, count) => u32.copyWithin(packed + offset, at, at + count));
-    const pairAt = (offset: number) => packed + offset;
-    const scaleOf = (at: number) => half ? f16[2 * at] : f32[at];
-    const leastOf = (at: number) => half ? f16[2 * at + 1] : f32[at + 1];
-    for (let d = 0; d < headDim; d++) {
-      const at = pairAt(codeWords + d * pairWords), scale = scaleOf(at), least = leastOf(at);
-      for (let i = 0; i < bits; i++) {
-        const codes = u32[packed + d * bits + i];
-        for (let c = 0; c < perWord; c++) {
-          const code = codes >>> (c * bits) & mask;
-          f32[keys + (i * perWord + c) * headDim + d] = Math.fround(code * scale) + least;
-        }
-      }
-    }
-    const valueCodes = codeWords + headDim * pairWords, valuePairs = valueCodes + codeWords;
-    for (let t = 0; t < PACK_SLOTS; t++) {
-      for (let part = 0; part < parts; part++) {
-        const at = pairAt(valuePairs + (t * parts + part) * pairWords),
-          scale = scaleOf(at),
-          least = leastOf(at);
-        const end = Math.min((part + 1) * PACK_CHANNELS, headDim);
-        for (let d = part * PACK_CHANNELS; d < end; d++) {
-          const index = t * headDim + d;
-          const code = u32[packed + valueCodes + Math.floor(index / perWord)] >>> (index % perWord * bits) &
-            mask;
-          f32[values + index] = Math.fround(code * scale) + least;
-        }
-      }
-    }
-    const { store } = storeKernels(machine, page), table = job.target(head).table;
-    const at = view.address + head * headBytes(page);
-    for (let t = 0; t < PACK_SLOTS; t++) {
-      const slot = first + t, to = at + u32[table + Math.floor(slot / page.slots)] * pageBytes;
-      const row = (keys + t * headDim) * 4;
-      store(row, row + 4 * rowsWords, to, slot % page.slots, 1);
-    }
+    const words = packedGroupWords(page, bits);
+    job.keep.runs(
+      word,
+      words,
+      (at, offset, count) => u32.copyWithin((scratch >>> 2) + offset, at, at + count),
+    );
+    const table = job.target(head).table * 4 + first / page.slots * 4;
+    unpack(scratch, table, view.address + head * headBytes(page), pageBytes);
   });
 }

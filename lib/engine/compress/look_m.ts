@@ -30,7 +30,7 @@ function textOutside(prompt: PromptShape, slots: number, recent: number): number
  */
 export const lookM = defineMethod<LookSettings>({
   settings: { recent_share: { kind: "real", least: 0, most: 1, usual: 0.5 } },
-  gathers: false,
+  rerotates: false,
   need: () => ({ kind: "columns" }),
   kept: (prompt, size, settings) =>
     prompt.slots.map((slots) => {

@@ -23,7 +23,7 @@ function factorOf(slots: number, size: Size): number {
 /** Every f consecutive keys and values of a head become their mean: the trivial member of the learned family. */
 export const meanPool = defineMethod<Record<never, never>>({
   settings: {},
-  gathers: false,
+  rerotates: false,
   queryAgnostic: true,
   kept: ({ slots }, size) => slots.map((stored) => keptByFactor(stored, factorOf(stored, size))),
   sizeProblem: (size) =>

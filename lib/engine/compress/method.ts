@@ -103,8 +103,8 @@ export interface Batch {
 export interface Method {
   /** Settings by name. */
   readonly settings: Readonly<Record<string, Setting>>;
-  /** Whether it copies slots as they are, so that `rerotate` and a rank's position make sense. */
-  readonly gathers: boolean;
+  /** Whether kept keys may move to positions 0 … n − 1: slots are copied as they are, as many in every layer. */
+  readonly rerotates: boolean;
   /** Whether what it keeps is the same whatever is asked next: right for prompts that further turns go on from. */
   readonly queryAgnostic: boolean;
   /** What prefill must keep for it; null for nothing. */
@@ -121,7 +121,7 @@ export interface Method {
 /** A method as its file states it: `S` are its settings. */
 interface Statement<S> {
   readonly settings: { readonly [K in keyof S]: Setting };
-  readonly gathers?: boolean;
+  readonly rerotates?: boolean;
   readonly queryAgnostic?: boolean;
   need?(settings: S): Need;
   kept?(prompt: PromptShape, size: Size, settings: S): Uint32Array;
@@ -137,7 +137,7 @@ export function defineMethod<S>(statement: Statement<S>): Method {
   const own = (values: Settings) => values as unknown as S;
   return {
     settings: settings as Readonly<Record<string, Setting>>,
-    gathers: statement.gathers ?? true,
+    rerotates: statement.rerotates ?? true,
     queryAgnostic: statement.queryAgnostic ?? false,
     need: (values) => need?.(own(values)) ?? null,
     kept: (prompt, size, values) =>

@@ -39,6 +39,7 @@ export function pyramidKept(
 /** SnapKV's scores with more slots for the first layers than for the last (PyramidKV, Cai et al. 2024; kvpress' PyramidKVPress). */
 export const pyramidKv = defineMethod<PyramidSettings>({
   settings: { ...WINDOW_SETTINGS, beta: { kind: "real", least: 1, most: 1000, usual: 20 } },
+  rerotates: false,
   need: ({ window_size }) => ({ kind: "queries", window: window_size }),
   kept: ({ slots }, size, settings) =>
     slots.map((stored, layer) => pyramidKept(stored, layer, slots.length, size, settings)),

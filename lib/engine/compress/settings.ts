@@ -43,7 +43,7 @@ export function parseCompression(record: Readonly<Record<string, unknown>>): Par
 
 function parse(record: Readonly<Record<string, unknown>>): Compression {
   const method = methodOf(record.method);
-  const { settings: known, gathers, sizeProblem } = METHODS[method];
+  const { settings: known, rerotates, sizeProblem } = METHODS[method];
   for (const field of Object.keys(record)) {
     if (!COMMON.includes(field) && !Object.hasOwn(known, field)) {
       const names = [...COMMON, ...Object.keys(known)].join(", ");
@@ -61,7 +61,9 @@ function parse(record: Readonly<Record<string, unknown>>): Compression {
     Object.entries(known).map(([name, setting]) => [name, valueOf(name, record[name], setting)]),
   );
   const rerotate = choiceOf("rerotate", record.rerotate ?? false);
-  if (rerotate && !gathers) throw new Wrong("rerotate", `${method} does not keep slots as they are`);
+  if (rerotate && !rerotates) {
+    throw new Wrong("rerotate", `${method} does not keep slots as they are, as many in every layer`);
+  }
   return { method, size, settings, rerotate, quantise };
 }
 

@@ -74,6 +74,7 @@ const WRONG: Readonly<Record<string, readonly [wish: Record<string, unknown>, fi
   "a partition of one": [{ method: "lagkv", ratio: 0.5, lag_size: 1 }, "lag_size"],
   "a choice that is a number": [{ method: "lagkv", ratio: 0.5, cross_scoring: 1 }, "cross_scoring"],
   "an infinite beta": [{ method: "pyramidkv", ratio: 0.5, beta: Infinity }, "beta"],
+  "a re-rotated pyramid": [{ method: "pyramidkv", ratio: 0.5, rerotate: true }, "rerotate"],
   "re-rotated means": [{ method: "mean-pool", ratio: 0.5, rerotate: true }, "rerotate"],
   "unknown bits": [{ method: "knorm", ratio: 0.5, quantize: "int2" }, "quantize"],
   "an unknown tail": [{ method: "knorm", ratio: 0.5, quantize: "int8", tail: "cut" }, "tail"],
