@@ -92,14 +92,17 @@ function candidateOf(view: PlanView, stage: Foreign, slackMs: number, held: Held
   }
 }
 
-/** Whole prompts until the knee is reached: cutting one there would only cost another step. */
+/**
+ * Whole prompts until the knee is reached: cutting one there would only cost another step. No bound while all of them
+ * are below it: a batch that ends with the queue is not full.
+ */
 function kneeTokens(view: PlanView, knee: number): number {
   let tokens = 0;
   for (const entry of view.prefill.ready) {
-    if (tokens >= knee) break;
     tokens += entry.tokens;
+    if (tokens >= knee) return tokens;
   }
-  return tokens;
+  return Infinity;
 }
 
 function first(count: number): number[] {
