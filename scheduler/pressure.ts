@@ -21,7 +21,8 @@ export function relief(view: PlanView): StepPlan | null {
       free -= claimant.pages;
       continue;
     }
-    const victim = lastAfter(view.holders, claimant);
+    // Compression that runs gives pages back soon, and preemption costs more than the wait.
+    const victim = view.inFlight === "compress" ? null : lastAfter(view.holders, claimant);
     // One that comes last itself waits until those before it end.
     if (victim !== null) return { kind: "preempt", holder: victim };
     break;
@@ -51,9 +52,13 @@ function isWorse(a: Holder, b: Holder): boolean {
   return a.paused === b.paused ? compareRank(a, b) > 0 : a.paused;
 }
 
+/** Below the watermark, and in a pool of few sequences at the last moment at which a copy still fits beside their growth. */
 function shrink(view: PlanView): StepPlan | null {
   const { availablePages, totalPages } = view.memory;
-  if (availablePages >= LOW_WATERMARK_SHARE * totalPages) return null;
+  if (view.compressible.length === 0) return null;
+  const copy = Math.min(...view.compressible.map(({ pages }) => pages));
+  const growth = view.decode.ready.reduce((sum, { pages }) => sum + pages, 0);
+  if (availablePages >= Math.max(LOW_WATERMARK_SHARE * totalPages, copy + growth)) return null;
   const items: number[] = [];
   let free = availablePages;
   for (const [index, entry] of view.compressible.entries()) {

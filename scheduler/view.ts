@@ -41,7 +41,9 @@ export function viewOf(parts: StageParts, stages: Stages, settings: ViewSettings
     lane.inFlight !== null;
   const memory = memoryOf(parts);
   const wanted = sum(decode) + sum(compress) + sum(prefill.filter(({ begun }) => begun));
-  const short = memory.availablePages < Math.max(wanted, LOW_WATERMARK_SHARE * memory.totalPages);
+  // No copy is larger than the cache that it is made of.
+  const short =
+    memory.availablePages < wanted + Math.max(largestHeld(parts), LOW_WATERMARK_SHARE * memory.totalPages);
   return {
     nowMs,
     policy,
@@ -69,6 +71,13 @@ export function viewOf(parts: StageParts, stages: Stages, settings: ViewSettings
 
 function sum(entries: readonly { readonly pages: number }[]): number {
   return entries.reduce((total, { pages }) => total + pages, 0);
+}
+
+/** Pages of the sequence that holds most. */
+function largestHeld({ roster }: StageParts): number {
+  let most = 0;
+  for (const { pages } of roster.sequences()) if (pages !== null && pages.held > most) most = pages.held;
+  return most;
 }
 
 function memoryOf({ pool, roster, outputLength }: StageParts): MemoryView {
