@@ -85,3 +85,16 @@ Deno.test("relief compresses no more at a time than the window of compress says"
   const compressible = entries(5, { pages: 1 });
   assert.deepEqual(reliefOf({ compressible, windows, memory: memory(9) }), { kind: "shrink", items: [0, 1] });
 });
+
+Deno.test("relief compresses at the last moment at which a copy fits, where few sequences hold all the memory", () => {
+  const growing = decode(entryOf(0, { pages: 2 }), entryOf(1, { pages: 2 }));
+  const view = { compressible: [entryOf(0, { pages: 30 }), entryOf(1, { pages: 20 })], decode: growing };
+  assert.equal(reliefOf({ ...view, memory: memory(24) }), null);
+  assert.deepEqual(reliefOf({ ...view, memory: memory(23) }), { kind: "shrink", items: [1] });
+});
+
+Deno.test("relief preempts nobody while compression runs that gives pages back", () => {
+  const view = { decode: decode(entryOf(0, { pages: 2 })), holders: [holderOf(1)], memory: memory(0) };
+  assert.equal(reliefOf({ ...view, inFlight: "decode" })?.kind, "preempt");
+  assert.equal(reliefOf({ ...view, inFlight: "compress" }), null);
+});

@@ -6,6 +6,7 @@ import { defaultWindows } from "../../../scheduler/mod.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 import { expectedTokens } from "../../support/scripted_engine.ts";
 import { answerTo, collect, requestOf, scriptedService } from "../../support/scripted_service.ts";
+import { closeIdle, until } from "../../support/scripted_service_end.ts";
 import { BAD_PIXELS, characterOf, ScriptedText } from "../../support/scripted_text.ts";
 
 const PROMPT = "HELLO_THERE";
@@ -20,21 +21,6 @@ const picture = (...bytes: number[]): ContentPart => ({
 function expected(text: string, kept: number | null = null, maxTokens = 8): number[] {
   const prompt = new ScriptedText().encode(text, "chat", []);
   return expectedTokens({ layers: 2, vocab: 64, prompt, kept, seed: 7, maxTokens });
-}
-
-/** Resolves once `ready` holds, looking again whenever all other work has had its turn. */
-async function until(ready: () => boolean): Promise<void> {
-  for (let turn = 0; !ready(); turn++) {
-    assert(turn < 10_000, "what was waited for happens");
-    await setImmediate();
-  }
-}
-
-async function closeIdle({ scheduler, engine }: ReturnType<typeof scriptedService>): Promise<void> {
-  await scheduler.close();
-  scheduler.checkIntegrity();
-  assert.equal(scheduler.snapshot().sequences, 0);
-  assert.deepEqual(engine.violations, []);
 }
 
 Deno.test("createScheduler answers a lone request without waiting for any window", async () => {
