@@ -173,7 +173,12 @@ function open(prompt: Prompt, fewer: number, shares: boolean): Command {
     const { layers, pageSlots } = pool.shape;
     const cached = model.cached(prompt);
     const shared = shares ? Math.max(0, cached - fewer) : 0;
+    const expectedSlots = new Array<number>(layers).fill(prompt.letters.length * pageSlots + prompt.rest);
+    const opening = pool.openingPages(model.chain(prompt), shared * pageSlots, expectedSlots);
+    const available = pool.availablePages;
     const pages = pool.open(shares ? model.chain(prompt) : null, shared * pageSlots);
+    // What beginning takes, and what is missing then, is what was foretold.
+    assert.equal(available - pool.availablePages + pool.missing(pages, expectedSlots), opening);
     const slots = new Array<number>(layers).fill(shared * pageSlots);
     const id = model.opened++;
     const running = { id, pages, prompt, shares, shared, slots, target: null, copies: 0 };

@@ -7,7 +7,9 @@ import {
   readDtype,
   readHost,
   readOrigin,
+  readPolicy,
   readSeconds,
+  readSwitch,
   readUrl,
   readWhole,
   readWindow,
@@ -76,6 +78,26 @@ Deno.test("readCompression refuses unknown methods and ratios that do not fit", 
   ]);
   refuses(readCompression, ["mean-pool:0.7"]);
   assert.throws(() => readCompression("knorm:-1"), /got "knorm:-1"$/);
+});
+
+Deno.test("readCompression takes auto, which waits until memory is short, with or without a ratio", () => {
+  const auto = { method: "streaming", ratio: 0.5, underPressure: true };
+  assert.deepEqual(readCompression("auto"), auto);
+  assert.deepEqual(readCompression("auto:0.75"), { ...auto, ratio: 0.75 });
+  refuses(readCompression, ["auto:", "auto:1", "auto:0.5:1", "Auto"]);
+});
+
+Deno.test("readPolicy takes every policy and says what it expected", () => {
+  assert.deepEqual(readPolicy("dynamic"), { kind: "dynamic" });
+  assert.deepEqual(readPolicy("fcfs"), { kind: "fcfs" });
+  assert.deepEqual(readPolicy("static:p2c3d8"), { kind: "static", prefill: 2, compress: 3, decode: 8 });
+  refuses(readPolicy, ["", "static", "static:p0c1d1", "p1c1d8"]);
+  assert.throws(() => readPolicy("p1c1d8"), /static:pXcYdZ .*, got "p1c1d8"$/);
+});
+
+Deno.test("readSwitch takes on and off alone", () => {
+  assert.deepEqual([readSwitch("on"), readSwitch("off")], [true, false]);
+  refuses(readSwitch, ["", "true", "1", "ON"]);
 });
 
 Deno.test("readDtype takes auto, a format, and a format with the family of its products", () => {

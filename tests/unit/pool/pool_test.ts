@@ -101,6 +101,30 @@ Deno.test("KvPool.open shares published pages, which count once, and cached tell
   checkPoolIdle(pool);
 });
 
+Deno.test("KvPool.openingPages is by how much fewer pages are available afterwards", () => {
+  const pool = poolOf(64);
+  const chain = chainFor("abcdefghij");
+  const opened = (cachedTokens: number) => {
+    const before = pool.availablePages;
+    const pages = pool.openingPages(chain, cachedTokens, slots(10));
+    const sequence = pool.open(chain, cachedTokens);
+    assert(pool.grow(sequence, slots(10)));
+    assert.equal(before - pool.availablePages, pages, `${cachedTokens} tokens cached`);
+    return { pages, sequence };
+  };
+  const first = opened(0);
+  assert.equal(first.pages, 9);
+  pool.publish(first.sequence, 10);
+  // The first sequence names the two cached pages of each layer already.
+  assert.equal(opened(8).pages, 3);
+  pool.release(first.sequence);
+  for (const sequence of [...pool.sequences]) pool.release(sequence);
+  // Nobody does: they are available, and no longer when this one begins.
+  assert.equal(pool.cached(chain), 8);
+  assert.equal(opened(8).pages, 9);
+  checkPool(pool);
+});
+
 Deno.test("KvPool.open may share fewer pages than are cached, and publish then leaves the older pages", () => {
   const pool = poolOf(64);
   const one = prefilled(pool, "aaaabbbbcccc");

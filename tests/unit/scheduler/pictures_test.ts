@@ -83,3 +83,68 @@ Deno.test("PictureStore.check notices a picture that was forgotten", () => {
   store.check(false);
   assert.throws(() => store.check(true), AssertionError);
 });
+
+/** A picture that went through the tower and that nobody holds any more. */
+function idle(store: PictureStore, hash: string): void {
+  const sequence = sequenceOf();
+  const { pictures: [picture], fresh } = store.take(sequence, [image(hash)])!;
+  if (fresh.length > 0) {
+    picture.state = "encoding";
+    assert(store.settle(picture, "encoded"));
+  }
+  store.release(picture, sequence);
+  store.check(true);
+}
+
+/** Which of these pictures have features in the store; looking at one makes it the most recently used. */
+function kept(store: PictureStore, hash: string): boolean {
+  const sequence = sequenceOf();
+  const { pictures: [picture], fresh } = store.take(sequence, [image(hash)])!;
+  store.release(picture, sequence);
+  return fresh.length === 0;
+}
+
+Deno.test("PictureStore keeps features that nobody needs, and shares them without encoding again", () => {
+  const store = new PictureStore(16);
+  idle(store, "a");
+  assert.equal(store.size, 1);
+  assert.equal(kept(store, "a"), true);
+});
+
+Deno.test("PictureStore evicts the features that were not used for longest, and no more than it has to", () => {
+  const store = new PictureStore(24);
+  for (const hash of ["a", "b", "c", "a"]) idle(store, hash);
+  store.take(sequenceOf(), [image("d"), image("e")]);
+  store.check(false);
+  assert.equal(store.size, 3);
+  assert.equal(kept(store, "a"), true);
+});
+
+Deno.test("PictureStore never evicts a picture for another one of the same request", () => {
+  const store = new PictureStore(16);
+  idle(store, "a");
+  idle(store, "b");
+  const sequence = sequenceOf();
+  const taken = store.take(sequence, [image("a"), image("c")])!;
+  assert.deepEqual(taken.fresh.map(({ image }) => image.hash), ["c"]);
+  assert.equal(taken.pictures[0].state, "encoded");
+  store.check(false);
+});
+
+Deno.test("PictureStore evicts nothing that is held", () => {
+  const store = new PictureStore(16);
+  idle(store, "a");
+  const [held] = store.take(sequenceOf(), [image("a")])!.pictures;
+  assert.equal(store.take(sequenceOf(), [image("b"), image("c")]), null);
+  assert.equal(held.state, "encoded");
+  store.check(false);
+});
+
+Deno.test("PictureStore.clear forgets what nobody needs and gives every row back", () => {
+  const store = new PictureStore(16);
+  idle(store, "a");
+  store.clear();
+  assert.equal(store.size, 0);
+  store.check(true);
+  assert.equal(kept(store, "a"), false);
+});
