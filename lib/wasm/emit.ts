@@ -136,9 +136,6 @@ export const v128 = {
   /** Four i16 widened to i32, by sign. */
   load16x4S: load(vector(3), 0),
   load16x4U: load(vector(4), 0),
-  /** Eight i8 widened to i16, by sign, and eight u8. */
-  load8x8S: load(vector(1), 0),
-  load8x8U: load(vector(2), 0),
   load32Splat: load(vector(9), 2),
   store: store(vector(11), 2),
   /** The low 64 bits. */
@@ -168,13 +165,17 @@ export const i32x4 = {
   dotI16x8S: binary(...vector(0xba)),
   /** Values are in range by then, so the relaxed form is exact. */
   truncF32x4: unary(...vector(0x101)),
-  /** Four of eight u16 lanes. */
-  extendLowI16x8U: unary(...vector(0xa9)),
-  extendHighI16x8U: unary(...vector(0xaa)),
+};
+
+export const i8x16 = {
+  const: (bytes: readonly number[]): Code => [vector(12), bytes],
+  /** Byte i of the result is byte b[i] of a, zero where b[i] is 128 or more; 16 to 127 differ between machines. */
+  swizzle: binary(...vector(0x100)),
 };
 
 export const i16x8 = {
-  sub: binary(...vector(0x91)),
+  shl: binary(...vector(0x8b)),
+  shrS: binary(...vector(0x8c)),
   /** Eight i32 lanes, a then b, saturated by sign. */
   narrowI32x4S: binary(...vector(0x85)),
   /** Eight i32 lanes, low halves of a then b, saturated by sign as unsigned. */
@@ -225,6 +226,11 @@ export function whileLoop(condition: Code, ...body: readonly Code[]): Code {
 
 export function when(condition: Code, ...body: readonly Code[]): Code {
   return sequence(condition, [0x04, 0x40], ...body, [0x0b]);
+}
+
+/** then() if the condition holds, otherwise() if not. */
+export function either(condition: Code, then: Code, otherwise: Code): Code {
+  return sequence(condition, [0x04, 0x40], then, [0x05], otherwise, [0x0b]);
 }
 
 export function call(index: number, ...parameters: readonly Code[]): Code {
@@ -278,6 +284,10 @@ export class FunctionBuilder {
 
   splatI32(value: number): Code {
     return this.#constant(`i${value}`, v128.constI32(value));
+  }
+
+  bytes(values: readonly number[]): Code {
+    return this.#constant(`b${values}`, i8x16.const(values));
   }
 
   #constant(key: string, code: Code): Code {

@@ -1,43 +1,39 @@
 /** The kernels of matmul, compiled on first use: tiles and expansion by weight format, and the epilogue. */
 import type { Activation } from "../ops/backend.ts";
 import { activation } from "./activation.ts";
-import {
-  doWhile,
-  F32,
-  f32x4,
-  get,
-  I32,
-  i32,
-  ModuleBuilder,
-  range,
-  sequence,
-  set,
-  v128,
-  type ValueType,
-} from "./emit.ts";
+import { doWhile, F32, f32x4, get, I32, i32, ModuleBuilder, range, sequence, set, v128 } from "./emit.ts";
 import type { Kernel, Kernels, Machine } from "./machine.ts";
 import { PANEL } from "./panel.ts";
 import type { QuantisedFormat } from "./quantised.ts";
 import { addDot, addExact, addQuantisedExpand, DOT_ROWS } from "./quantised_tile.ts";
+import { addSweep, type TileOfRows } from "./sweep.ts";
 import { addTile, loadWeights, TILE_ROWS, WEIGHT_STEP_BYTES, type WeightFormat } from "./tile.ts";
-import { isQuantised, type StorageFormat } from "./weights.ts";
 
-/** Panels that one call takes: enough independent chains to hide the latency of a multiply-add. */
-export function panelsAtOnce(format: StorageFormat, rows: number, dot: boolean): number {
-  if (isQuantised(format)) return dot && rows === 1 ? 2 : 1;
-  if (rows === 1) return 4;
-  if (rows === 2) return format === "f32" ? 2 : 4; // other formats go row by row
-  return 1;
+/** Rows up to which halves are widened inside the tile; more rows expand a panel once for all of them. */
+export const DIRECT_ROWS = 4;
+/** The same for the exact family, which takes a row at a time. */
+export const EXACT_ROWS = 2;
+
+/** Panels at a time: enough independent chains to hide the latency of a multiply-add. */
+const PANELS_OF_ROWS = [4, 2];
+
+/** Tiles by height, as `tile(rows, panels)` adds them. */
+function tilesTo(height: number, wide: readonly number[], tile: (rows: number, panels: number) => number) {
+  return range(height).map((index): TileOfRows => {
+    const panels = wide[index], one = tile(index + 1, 1);
+    return panels === undefined ? { one } : { one, wide: { panels, tile: tile(index + 1, panels) } };
+  });
 }
 
-/** Tiles of one format. Formats other than f32 have the single-row tile and the expansion of a panel. */
+/** Tiles of one format. Formats other than f32 have tiles of few rows, and the expansion of a panel. */
 function buildTiles(format: WeightFormat): ModuleBuilder {
   const module = new ModuleBuilder(true);
-  for (const rows of format === "f32" ? range(TILE_ROWS).map((r) => r + 1) : [1]) {
-    for (const panels of new Set([1, panelsAtOnce(format, rows, false)])) {
-      addTile(module, `${rows}x${panels}`, { rows, panels, format });
-    }
-  }
+  const tiles = tilesTo(
+    format === "f32" ? TILE_ROWS : DIRECT_ROWS,
+    PANELS_OF_ROWS,
+    (rows, panels) => addTile(module, { rows, panels, format }),
+  );
+  addSweep(module, tiles, format === "f16");
   if (format !== "f32") addExpand(module, format);
   return module;
 }
@@ -68,34 +64,47 @@ function addExpand(module: ModuleBuilder, format: WeightFormat): void {
 }
 
 /**
- * 0x{panels}(sums, out, bytes between rows of out, bias, residual, bytes between rows of residual, rows); `panels` panels at a time.
+ * epilogue(sums, bytes between rows of sums, out, bytes between rows of out, bias, residual, bytes between rows of
+ * residual, rows, bytes of a row's panels).
  */
-function addEpilogue(module: ModuleBuilder, kind: Activation, residual: boolean, panels: number): void {
-  const parameters: ValueType[] = [I32, I32, I32, I32, I32, I32, I32];
-  module.add(`0x${panels}`, parameters, (f, sums, out, outStride, bias, from, fromStride, rows) => {
-    const vectors = 2 * panels;
-    const biases = f.vectors(vectors), x = f.v128(), temporaries = f.vectors(6);
-    return sequence(
-      ...biases.map((b, v) => set(b, v128.load(get(bias), v * 16))),
-      doWhile(
+function addEpilogue(module: ModuleBuilder, kind: Activation, residual: boolean): void {
+  const types = [I32, I32, I32, I32, I32, I32, I32, I32, I32];
+  module.add(
+    "epilogue",
+    types,
+    (f, sums, sumsStride, out, outStride, bias, from, fromStride, rows, bytes) => {
+      const s = f.i32(), o = f.i32(), b = f.i32(), r = f.i32(), end = f.i32();
+      const x = f.v128(), temporaries = f.vectors(6);
+      const half = (v: number) => {
+        const value = sequence(
+          set(x, f32x4.add(v128.load(get(s), v * 16), v128.load(get(b), v * 16))),
+          activation(f, kind, x, temporaries),
+        );
+        return sequence(
+          set(x, residual ? f32x4.add(v128.load(get(r), v * 16), value) : value),
+          v128.store(get(o), get(x), v * 16),
+        );
+      };
+      return doWhile(
         get(rows),
-        ...biases.map((b, v) => {
-          const value = sequence(
-            set(x, f32x4.add(v128.load(get(sums), v * 16), get(b))),
-            activation(f, kind, x, temporaries),
-          );
-          return sequence(
-            set(x, residual ? f32x4.add(v128.load(get(from), v * 16), value) : value),
-            v128.store(get(out), get(x), v * 16),
-          );
-        }),
-        set(sums, i32.add(get(sums), i32.const(vectors * 16))),
+        set(s, get(sums)),
+        set(o, get(out)),
+        set(b, get(bias)),
+        set(r, get(from)),
+        set(end, i32.add(get(s), get(bytes))),
+        doWhile(
+          i32.ltU(get(s), get(end)),
+          half(0),
+          half(1),
+          ...[s, o, b, ...(residual ? [r] : [])].map((p) => set(p, i32.add(get(p), i32.const(PANEL * 4)))),
+        ),
+        set(sums, i32.add(get(sums), get(sumsStride))),
         set(out, i32.add(get(out), get(outStride))),
         set(from, i32.add(get(from), get(fromStride))),
         set(rows, i32.sub(get(rows), i32.const(1))),
-      ),
-    );
-  });
+      );
+    },
+  );
 }
 
 export function tilesOf(machine: Machine, format: WeightFormat, memory: number): Kernels {
@@ -105,7 +114,7 @@ export function tilesOf(machine: Machine, format: WeightFormat, memory: number):
 export function exactKernels(machine: Machine, format: QuantisedFormat, memory: number): Kernels {
   return machine.kernels(EXACT_KEYS[format], () => {
     const module = new ModuleBuilder(true);
-    addExact(module, format);
+    addSweep(module, tilesTo(1, [2], (_, panels) => addExact(module, format, panels)), false);
     addQuantisedExpand(module, format);
     return module;
   }, memory);
@@ -114,11 +123,8 @@ export function exactKernels(machine: Machine, format: QuantisedFormat, memory: 
 export function dotKernels(machine: Machine, format: QuantisedFormat, memory: number): Kernels {
   return machine.kernels(DOT_KEYS[format], () => {
     const module = new ModuleBuilder(true);
-    for (const rows of range(DOT_ROWS).map((r) => r + 1)) {
-      for (const panels of new Set([1, panelsAtOnce(format, rows, true)])) {
-        addDot(module, format, rows, panels);
-      }
-    }
+    const tiles = tilesTo(DOT_ROWS, [2], (rows, panels) => addDot(module, format, rows, panels));
+    addSweep(module, tiles, false);
     return module;
   }, memory);
 }
@@ -131,12 +137,11 @@ const TILE_KEYS: Readonly<Record<WeightFormat, string>> = {
 const EXACT_KEYS: Readonly<Record<QuantisedFormat, string>> = { int8: "exact int8", int4: "exact int4" };
 const DOT_KEYS: Readonly<Record<QuantisedFormat, string>> = { int8: "dot int8", int4: "dot int4" };
 
-/** The epilogue of an activation, with or without a residual, by the panels that it takes. */
-export function epilogues(machine: Machine, kind: Activation, residual: boolean): readonly Kernel[] {
-  const kernels = machine.kernels(`epilogue ${kind} ${residual}`, () => {
+/** The epilogue of an activation, with or without a residual. */
+export function epilogueOf(machine: Machine, kind: Activation, residual: boolean): Kernel {
+  return machine.kernels(`epilogue ${kind} ${residual}`, () => {
     const module = new ModuleBuilder();
-    for (const panels of [1, 2, 4]) addEpilogue(module, kind, residual, panels);
+    addEpilogue(module, kind, residual);
     return module;
-  });
-  return machine.table(kernels)[0];
+  }).epilogue;
 }

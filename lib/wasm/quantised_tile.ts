@@ -9,12 +9,9 @@
 import {
   type Code,
   doWhile,
-  f32,
   f32x4,
   type FunctionBuilder,
   get,
-  horizontalMax,
-  i16x8,
   I32,
   i32,
   i32x4,
@@ -24,186 +21,162 @@ import {
   sequence,
   set,
   v128,
-  type ValueType,
+  when,
   whileLoop,
 } from "./emit.ts";
-import { blockBytes, GROUP, loadPairs, type QuantisedFormat, scalesOffset, stepBytes } from "./quantised.ts";
+import {
+  blockBytes,
+  fourOf,
+  foursOfStep,
+  GROUP,
+  INPUT_FACTOR,
+  inputOf,
+  loadStep,
+  pairOf,
+  pairsOfStep,
+  type QuantisedFormat,
+  scalesOffset,
+  STEP_BYTES,
+  steps,
+} from "./quantised.ts";
+import { TILE_PARAMETERS } from "./sweep.ts";
 
 /** A group of a quantised row: 32 i16, then its scale; a multiple of 16 bytes. */
 export const ROW_GROUP_BYTES = 80;
-const ROW_SCALE = 64;
+export const ROW_SCALE = 64;
 
 export const DOT_ROWS = 4;
 
-/** Floors a group's largest value, so that an all-zero group divides by something. */
-const LARGEST_MIN = 1e-30;
-
-/** Weights of one step as f32: `[first input, second input][outputs 0 … 3, outputs 4 … 7]`, scaled. */
-function dequantise(
-  f: FunctionBuilder,
-  format: QuantisedFormat,
-  pointer: Local,
-  step: number,
-  scales: readonly Local[],
-  into: readonly (readonly Local[])[],
-): Code {
-  const pair = f.v128(), wide = f.v128();
-  return sequence(...[0, 1].map((half) =>
-    sequence(
-      set(pair, loadPairs(f, format, pointer, step * stepBytes(format), half, wide)),
-      set(
-        into[0][half],
-        f32x4.mul(
-          f32x4.convertI32x4S(i32x4.shrS(i32x4.shl(get(pair), i32.const(16)), i32.const(16))),
-          get(scales[half]),
-        ),
-      ),
-      set(
-        into[1][half],
-        f32x4.mul(f32x4.convertI32x4S(i32x4.shrS(get(pair), i32.const(16))), get(scales[half])),
-      ),
-    )
-  ));
-}
-
-/** Visits a panel's inputs four at a time, group by group; `body` sees two steps at `at`. */
+/**
+ * Visits panels' inputs four at a time, ascending; `visit` sees four number `index` behind the pointers, and the scales.
+ * `advance` moves what goes along with the inputs by so many of them.
+ */
 function overInputs(
   f: FunctionBuilder,
   format: QuantisedFormat,
-  panel: Local,
+  panels: readonly Local[],
   kBytes: Local,
-  scales: readonly Local[],
-  body: (at: Local) => Code,
+  visit: (index: number, scales: readonly Local[]) => Code,
+  advance: (inputs: number) => Code,
 ): Code {
-  const left = f.i32(), inGroup = f.i32(), at = f.i32();
+  const left = f.i32(), scales = f.vectors(2 * panels.length), perStep = foursOfStep(format);
+  const loadScales = sequence(...scales.map((scale, v) =>
+    set(
+      scale,
+      f32x4.mul(
+        v128.load(get(panels[v >> 1]), scalesOffset(format) + (v & 1) * 16, 1),
+        f.splatF32(1 / INPUT_FACTOR[format]),
+      ),
+    )
+  ));
+  const move = (bytes: number) => sequence(...panels.map((p) => set(p, i32.add(get(p), i32.const(bytes)))));
+  const atLeast = (fours: number) => i32.eqz(i32.ltU(get(left), i32.const(fours)));
+  const take = (fours: number) =>
+    sequence(
+      ...range(fours).map((index) => visit(index, scales)),
+      set(left, i32.sub(get(left), i32.const(fours))),
+    );
   return sequence(
     set(left, i32.shrU(get(kBytes), i32.const(4))), // fours of inputs
-    doWhile(
+    whileLoop(atLeast(GROUP / 4), loadScales, take(GROUP / 4), advance(GROUP), move(blockBytes(format))),
+    // The last group, when it is none of 32.
+    when(
       get(left),
-      ...scales.map((s, half) => set(s, v128.load(get(panel), scalesOffset(format) + half * 16, 1))),
-      set(inGroup, i32.select(i32.const(GROUP / 4), get(left), i32.ltU(i32.const(GROUP / 4), get(left)))),
-      set(left, i32.sub(get(left), get(inGroup))),
-      set(at, get(panel)),
-      doWhile(
-        get(inGroup),
-        body(at),
-        set(at, i32.add(get(at), i32.const(2 * stepBytes(format)))),
-        set(inGroup, i32.sub(get(inGroup), i32.const(1))),
-      ),
-      set(panel, i32.add(get(panel), i32.const(blockBytes(format)))),
+      loadScales,
+      whileLoop(atLeast(perStep), take(perStep), advance(4 * perStep), move(STEP_BYTES)),
+      when(get(left), take(1)),
     ),
   );
 }
 
-/** exact(a, panel, c, k · 4): one row, one panel. */
-export function addExact(module: ModuleBuilder, format: QuantisedFormat): void {
-  module.add("exact", [I32, I32, I32, I32], (f, a, panel, c, kBytes) => {
-    const sums = f.vectors(2), scales = f.vectors(2), value = f.v128();
-    const weights = [f.vectors(2), f.vectors(2)];
-    const body = (at: Local) =>
-      sequence(
-        ...[0, 1].map((step) =>
-          sequence(
-            dequantise(f, format, at, step, scales, weights),
-            ...[0, 1].map((input) =>
-              sequence(
-                set(value, v128.load32Splat(get(a), (2 * step + input) * 4)),
-                ...sums.map((sum, half) =>
-                  set(sum, f32x4.fma(get(value), get(weights[input][half]), get(sum)))
-                ),
-              )
-            ),
-          )
-        ),
-        set(a, i32.add(get(a), i32.const(16))),
+/** Four number `index` behind a panel's pointer. */
+function loadFour(
+  f: FunctionBuilder,
+  format: QuantisedFormat,
+  panel: Local,
+  half: number,
+  index: number,
+): Code {
+  const perStep = foursOfStep(format);
+  return fourOf(f, format, loadStep(panel, Math.floor(index / perStep), half), index % perStep);
+}
+
+/** The exact tile of one row. Its length is k · 4. Returns its index. */
+export function addExact(module: ModuleBuilder, format: QuantisedFormat, panels: number): number {
+  return module.add(
+    `1 row, ${panels} panels`,
+    TILE_PARAMETERS,
+    (f, a, _aStride, b, bStride, c, _cStride, k) => {
+      const sums = f.vectors(2 * panels), values = f.vectors(4), bytes = f.v128(), panel = f.pointers(panels);
+      const visit = (index: number, scales: readonly Local[]) =>
+        sequence(
+          ...values.map((value, i) => set(value, v128.load32Splat(get(a), index * 16 + i * 4))),
+          ...sums.map((sum, v) =>
+            sequence(
+              set(bytes, loadFour(f, format, panel[v >> 1], v & 1, index)),
+              ...values.map((value, i) =>
+                set(sum, f32x4.fma(get(value), f32x4.mul(inputOf(f, bytes, i), get(scales[v])), get(sum)))
+              ),
+            )
+          ),
+        );
+      return sequence(
+        ...panel.map((p, i) => set(p, i === 0 ? get(b) : i32.add(get(panel[i - 1]), get(bStride)))),
+        ...sums.map((sum) => set(sum, v128.constF32(0))),
+        overInputs(f, format, panel, k, visit, (inputs) => set(a, i32.add(get(a), i32.const(inputs * 4)))),
+        ...sums.map((sum, v) => v128.store(get(c), get(sum), v * 16)),
       );
-    return sequence(
-      ...sums.map((sum) => set(sum, v128.constF32(0))),
-      overInputs(f, format, panel, kBytes, scales, body),
-      ...sums.map((sum, half) => v128.store(get(c), get(sum), half * 16)),
-    );
-  });
+    },
+    false,
+  );
 }
 
 /** expand(panel, to, k · 4): one panel to f32, [k][8], inside the weight memory. */
 export function addQuantisedExpand(module: ModuleBuilder, format: QuantisedFormat): void {
   module.add("expand", [I32, I32, I32], (f, panel, to, kBytes) => {
-    const scales = f.vectors(2);
-    const weights = [f.vectors(2), f.vectors(2)];
-    const body = (at: Local) =>
-      sequence(
-        ...[0, 1].map((step) =>
-          sequence(
-            dequantise(f, format, at, step, scales, weights),
-            ...weights.flatMap((input, k) =>
-              input.map((w, half) => v128.store(get(to), get(w), (2 * step + k) * 32 + half * 16, 1))
-            ),
-          )
-        ),
-        set(to, i32.add(get(to), i32.const(4 * 32))),
-      );
-    return overInputs(f, format, panel, kBytes, scales, body);
+    const bytes = f.v128();
+    const visit = (index: number, scales: readonly Local[]) =>
+      sequence(...scales.map((scale, half) =>
+        sequence(
+          set(bytes, loadFour(f, format, panel, half, index)),
+          ...range(4).map((i) =>
+            v128.store(
+              get(to),
+              f32x4.mul(inputOf(f, bytes, i), get(scale)),
+              (4 * index + i) * 32 + half * 16,
+              1,
+            )
+          ),
+        )
+      ));
+    const advance = (inputs: number) => set(to, i32.add(get(to), i32.const(inputs * 32)));
+    return overInputs(f, format, [panel], kBytes, visit, advance);
   });
 }
 
-/** quantise(x, to, k · 4): one row to groups of i16; places behind the last input are zero. */
-export function addQuantiseRow(module: ModuleBuilder): void {
-  module.add("quantise", [I32, I32, I32], (f, x, to, kBytes) => {
-    const end = f.i32(), groupEnd = f.i32(), p = f.i32(), q = f.i32(), largest = f.f32();
-    const max = f.v128(), factor = f.v128(), value = f.v128();
-    const rounded = i32x4.truncF32x4(f32x4.nearest(f32x4.mul(v128.load(get(p)), get(factor))));
-    return sequence(
-      set(end, i32.add(get(x), get(kBytes))),
-      whileLoop(
-        i32.ltU(get(x), get(end)),
-        set(groupEnd, i32.add(get(x), i32.const(GROUP * 4))),
-        set(groupEnd, i32.select(get(groupEnd), get(end), i32.ltU(get(groupEnd), get(end)))),
-        set(max, v128.constF32(0)),
-        set(p, get(x)),
-        doWhile(
-          i32.ltU(get(p), get(groupEnd)),
-          set(max, f32x4.pmax(get(max), f32x4.abs(v128.load(get(p))))),
-          set(p, i32.add(get(p), i32.const(16))),
-        ),
-        set(largest, f32.max(horizontalMax(max), f32.const(LARGEST_MIN))),
-        f32.store(get(to), f32.div(get(largest), f32.const(32767)), ROW_SCALE),
-        set(factor, f32x4.splat(f32.div(f32.const(32767), get(largest)))),
-        ...range(4).map((part) => v128.store(get(to), f.splatI32(0), part * 16)),
-        set(p, get(x)),
-        set(q, get(to)),
-        doWhile(
-          i32.ltU(get(p), get(groupEnd)),
-          set(value, rounded),
-          v128.store64(get(q), i16x8.narrowI32x4S(get(value), get(value))),
-          set(p, i32.add(get(p), i32.const(16))),
-          set(q, i32.add(get(q), i32.const(8))),
-        ),
-        set(x, get(groupEnd)),
-        set(to, i32.add(get(to), i32.const(ROW_GROUP_BYTES))),
-      ),
-    );
-  });
-}
-
-/** {rows}x{panels}(quantised rows, bytes between them, panel, bytes between panels, c, bytes between rows of c, groups). */
-export function addDot(module: ModuleBuilder, format: QuantisedFormat, rows: number, panels: number): void {
-  const types: ValueType[] = [I32, I32, I32, I32, I32, I32, I32];
-  module.add(`${rows}x${panels}`, types, (f, a, aStride, b, bStride, c, cStride, groupCount) => {
+/** A tile of quantised rows. Its length is the number of groups. Returns its index. */
+export function addDot(module: ModuleBuilder, format: QuantisedFormat, rows: number, panels: number): number {
+  const name = `${rows} rows, ${panels} panels`;
+  return module.add(name, TILE_PARAMETERS, (f, a, aStride, b, bStride, c, cStride, groupCount) => {
     const vectors = 2 * panels;
-    const row = f.pointers(rows), panel = f.pointers(panels), to = f.i32(), wide = f.v128(), value = f.v128();
+    const row = f.pointers(rows), panel = f.pointers(panels), to = f.i32(), value = f.v128();
     const totals = range(rows).map(() => f.vectors(vectors)),
       sums = range(rows).map(() => f.vectors(vectors));
-    const weights = f.vectors(vectors);
+    const loaded = f.vectors(vectors), weights = f.vectors(vectors);
+    const pairs = pairsOfStep(format);
     const step = (s: number) =>
       sequence(
-        ...weights.map((w, v) =>
-          set(w, loadPairs(f, format, panel[v >> 1], s * stepBytes(format), v & 1, wide))
-        ),
-        ...sums.map((line, r) =>
+        ...loaded.map((w, v) => set(w, loadStep(panel[v >> 1], s, v & 1))),
+        ...range(pairs).map((pair) =>
           sequence(
-            set(value, v128.load32Splat(get(row[r]), s * 4)),
-            ...line.map((sum, v) =>
-              set(sum, i32x4.add(get(sum), i32x4.dotI16x8S(get(weights[v]), get(value))))
+            ...weights.map((w, v) => set(w, pairOf(format, loaded[v], pair))),
+            ...sums.map((line, r) =>
+              sequence(
+                set(value, v128.load32Splat(get(row[r]), (s * pairs + pair) * 4)),
+                ...line.map((sum, v) =>
+                  set(sum, i32x4.add(get(sum), i32x4.dotI16x8S(get(weights[v]), get(value))))
+                ),
+              )
             ),
           )
         ),
@@ -227,7 +200,7 @@ export function addDot(module: ModuleBuilder, format: QuantisedFormat, rows: num
       doWhile(
         get(groupCount),
         ...sums.flat().map((sum) => set(sum, f.splatI32(0))),
-        ...range(GROUP / 2).map(step),
+        ...range(steps(format)).map(step),
         ...addGroup,
         ...row.map((p) => set(p, i32.add(get(p), i32.const(ROW_GROUP_BYTES)))),
         ...panel.map((p) => set(p, i32.add(get(p), i32.const(blockBytes(format))))),
@@ -241,5 +214,5 @@ export function addDot(module: ModuleBuilder, format: QuantisedFormat, rows: num
         )
       ),
     );
-  });
+  }, false);
 }

@@ -10,7 +10,6 @@ import {
   f32x4,
   type FunctionBuilder,
   get,
-  I32,
   i32,
   i32x4,
   type Local,
@@ -19,10 +18,10 @@ import {
   sequence,
   set,
   v128,
-  type ValueType,
   when,
 } from "./emit.ts";
 import { widenHalves } from "./half.ts";
+import { TILE_PARAMETERS } from "./sweep.ts";
 
 export const TILE_ROWS = 6;
 
@@ -44,22 +43,19 @@ export function loadWeights(f: FunctionBuilder, format: WeightFormat, pointer: L
 }
 
 /**
- * Adds one tile function. Parameters: a, bytes between rows of a, panel, bytes between panels, c, bytes between rows
- * of c, k · 4; for f16 the scale of the weights follows as a last f32 parameter, folded into the activation.
+ * Adds one tile function and returns its index. Its length is k · 4; for f16 the scale of the weights follows as a last
+ * f32 parameter, folded into the activation.
  */
 export function addTile(
   module: ModuleBuilder,
-  name: string,
   shape: { rows: number; panels: number; format: WeightFormat },
-): void {
+): number {
   const { rows, panels, format } = shape;
   const vectors = 2 * panels;
   const stepBytes = WEIGHT_STEP_BYTES[format];
-  const types: ValueType[] = [I32, I32, I32, I32, I32, I32, I32];
-  if (format === "f16") types.push(F32);
-  module.add(
-    name,
-    types,
+  return module.add(
+    `${rows} rows, ${panels} panels`,
+    format === "f16" ? [...TILE_PARAMETERS, F32] : TILE_PARAMETERS,
     (f, ...parameters) => {
       const [a, aStride, b, bStride, c, cStride, kBytes, scale] = parameters;
       const row = f.pointers(rows), panel = f.pointers(panels), end = f.i32();
@@ -116,5 +112,6 @@ export function addTile(
         overRows((r) => sequence(...sums[r].map((sum, v) => v128.store(get(cRow), get(sum), v * 16)))),
       );
     },
+    false,
   );
 }

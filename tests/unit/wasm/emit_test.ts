@@ -3,6 +3,7 @@ import {
   call,
   type Code,
   doWhile,
+  either,
   F32,
   f32,
   f32x4,
@@ -14,6 +15,7 @@ import {
   I32,
   i32,
   i32x4,
+  i8x16,
   type Local,
   ModuleBuilder,
   sequence,
@@ -66,8 +68,6 @@ const INSTRUCTIONS: Readonly<Record<string, Readonly<Record<string, Readonly<Rec
       load: v128.load(n),
       load16x4S: v128.load16x4S(n),
       load16x4U: v128.load16x4U(n),
-      load8x8S: v128.load8x8S(n),
-      load8x8U: v128.load8x8U(n),
       load32Splat: v128.load32Splat(n),
       constF32: v,
       constI32: v128.constI32(-1),
@@ -89,13 +89,15 @@ const INSTRUCTIONS: Readonly<Record<string, Readonly<Record<string, Readonly<Rec
       ltS: i32x4.ltS(v, v),
       dotI16x8S: i32x4.dotI16x8S(v, v),
       truncF32x4: i32x4.truncF32x4(v),
-      extendLowI16x8U: i32x4.extendLowI16x8U(v),
-      extendHighI16x8U: i32x4.extendHighI16x8U(v),
     },
+  },
+  i8x16: {
+    v128: { const: i8x16.const(new Array(16).fill(1)), swizzle: i8x16.swizzle(v, v) },
   },
   i16x8: {
     v128: {
-      sub: i16x8.sub(v, v),
+      shl: i16x8.shl(v, n),
+      shrS: i16x8.shrS(v, n),
       narrowI32x4S: i16x8.narrowI32x4S(v, v),
       narrowI32x4U: i16x8.narrowI32x4U(v, v),
     },
@@ -121,7 +123,7 @@ const INSTRUCTIONS: Readonly<Record<string, Readonly<Record<string, Readonly<Rec
   },
 };
 
-const NAMESPACES = { i32, f32, v128, i32x4, i16x8, f32x4 };
+const NAMESPACES = { i32, f32, v128, i32x4, i16x8, i8x16, f32x4 };
 
 function moduleOf(build: (f: FunctionBuilder, ...parameters: Local[]) => Code): ModuleBuilder {
   const module = new ModuleBuilder(true);
@@ -159,6 +161,7 @@ Deno.test("an operand of another type does not validate", () => {
 Deno.test("control flow and calls validate, with and without bodies", () => {
   assert.ok(validates((_, a) => whileLoop(get(a), set(a, i32.sub(get(a), i32.const(1))))));
   assert.ok(validates((_, a) => doWhile(get(a), when(get(a), set(a, n)), when(get(a)))));
+  assert.ok(validates((_, a) => either(get(a), set(a, n), [])));
   assert.ok(validates((f) => {
     const value = f.v128(), sum = f.f32();
     return sequence(set(value, v), set(sum, horizontalSum(value)), set(sum, horizontalMax(value)));

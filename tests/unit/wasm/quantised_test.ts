@@ -20,10 +20,11 @@ function readRow(buffer: ArrayBuffer, format: QuantisedFormat, column: number, c
   const bytes = new Uint8Array(buffer), view = new DataView(buffer);
   const block = blockBytes(format);
   return Float32Array.from({ length: cols }, (_, k) => {
-    const at = Math.floor(k / GROUP) * block, step = (k % GROUP) >> 1, second = k % 2;
+    const at = Math.floor(k / GROUP) * block, inputs = format === "int8" ? 4 : 8, i = k % GROUP;
     const scale = view.getFloat32(at + block - PANEL * 4 + column * 4, true);
-    if (format === "int8") return view.getInt8(at + step * 16 + 2 * column + second) * scale;
-    return ((bytes[at + step * 8 + column] >> (4 * second) & 15) - 8) * scale;
+    const byte = at + Math.floor(i / inputs) * 32 + column * 4 + [0, 2, 1, 3][i % 4];
+    if (format === "int8") return view.getInt8(byte) * scale;
+    return (i % 8 < 4 ? bytes[byte] << 28 >> 28 : view.getInt8(byte) >> 4) * scale;
   });
 }
 
