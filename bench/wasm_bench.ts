@@ -83,7 +83,6 @@ async function open(
     quantise,
     family,
     examine: NO_KERNELS,
-    sharesAll: true,
   });
 }
 

@@ -9,12 +9,12 @@ import type { SelfTestRow } from "../ops/self_test.ts";
 import type { Matrix, MatrixDtype, Tensor } from "../ops/tensor.ts";
 import type { HelperStart } from "./helper.ts";
 import { EXPANDED_COLS_MAX, EXPANSION_BYTES, MEMORY_BEGIN, SCRATCH_BYTES } from "./layout.ts";
-import { Crowd } from "./crowd.ts";
 import { Machine, type SharedMemories } from "./machine.ts";
 import { Arena, createMemory, MEMORY_BYTES_MAX } from "./memory.ts";
 import type { QuantisedFormat } from "./quantised.ts";
 import { EVERY_KERNEL, type KernelUse, probeFused, requirePassed, runSelfTest } from "./self_test.ts";
 import { WasmStep } from "./step.ts";
+import { Tapes } from "./tapes.ts";
 import { Control } from "./threads.ts";
 import { PANEL } from "./panel.ts";
 import { matrixBytes, panelStride, type StorageFormat, type WasmMatrix, writeRows } from "./weights.ts";
@@ -43,8 +43,6 @@ export interface WasmOptions {
   readonly bytesAMemory?: number;
   /** What the self-test examines; one of each kind of kernel by default. */
   readonly examine?: KernelUse;
-  /** Runs every step on all threads, however crowded the machine is (tests and measurements). */
-  readonly sharesAll?: boolean;
 }
 
 /** Loading a helper's few modules takes some ten milliseconds. */
@@ -74,7 +72,7 @@ export class WasmBackend implements Backend {
   readonly capabilities: Capabilities;
   readonly machine: Machine;
   readonly control: Control;
-  #crowd = new Crowd(true);
+  readonly tapes: Tapes;
   readonly arena: Arena;
   #quantise: QuantisedFormat | "stored" = "stored";
   #family: ProductFamily = "exact";
@@ -88,8 +86,9 @@ export class WasmBackend implements Backend {
     const { threads } = options;
     this.arena = new Arena(MEMORY_BEGIN, MEMORY_BYTES_MAX, "memory for tensors and pages");
     const scratch = Array.from({ length: threads }, () => this.arena.take(SCRATCH_BYTES));
-    this.machine = new Machine(memories, 0, threads, scratch[0], SCRATCH_BYTES);
-    this.control = new Control(memories.memory, threads);
+    this.machine = new Machine(memories, 0, scratch[0], SCRATCH_BYTES);
+    this.control = new Control(memories.memory, 0, threads);
+    this.tapes = new Tapes(this.arena, new Int32Array(memories.memory.buffer), this.control);
     this.#weights = memories.weights.map((memory, index) => ({
       memory,
       arena: new Arena(threads * EXPANSION_BYTES, memory.buffer.byteLength, `weight memory ${index}`),
@@ -132,7 +131,6 @@ export class WasmBackend implements Backend {
       throw error;
     }
     backend.#store(options.quantise ?? "stored", options.family ?? "exact");
-    backend.#crowd = new Crowd(options.sharesAll);
     return backend;
   }
 
@@ -158,11 +156,6 @@ export class WasmBackend implements Backend {
     }
   }
 
-  /** Decides which steps are shared. During the self-test all are. */
-  get crowd(): Crowd {
-    return this.#crowd;
-  }
-
   /** What the self-test found at start; every row passed. */
   get selfTest(): readonly SelfTestRow[] {
     return this.#selfTest;
@@ -182,7 +175,7 @@ export class WasmBackend implements Backend {
   async #examine(use: KernelUse): Promise<void> {
     this.#selfTest = await runSelfTest({
       backend: this,
-      threads: this.machine.threads,
+      threads: this.control.threads,
       store: (quantise, family) => this.#store(quantise, family),
     }, use);
     requirePassed(this.#selfTest);
@@ -259,13 +252,12 @@ export class WasmBackend implements Backend {
   }
 
   liveBytes(): number {
-    const threads = this.machine.threads;
-    return this.#weights.reduce((sum, weights) => sum + weights.arena.liveBytes, this.arena.liveBytes) -
-      threads * SCRATCH_BYTES;
+    const own = this.control.threads * SCRATCH_BYTES + this.tapes.bytes;
+    return this.#weights.reduce((sum, weights) => sum + weights.arena.liveBytes, this.arena.liveBytes) - own;
   }
 
   close(): void {
-    this.control.begin(0, 0);
+    this.control.begin(0, 0, 0);
     for (const helper of this.#helpers) void helper.terminate();
   }
 }

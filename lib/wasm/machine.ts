@@ -23,21 +23,23 @@ export class Machine {
   readonly f32: Float32Array;
   /** Views of the weight memories. */
   readonly weights: readonly WeightViews[];
-  /** Threads that share the step which runs: all of them, or this one alone. */
-  sharers: number;
+  /**
+   * An operation is split among so many sharers, and this thread stands in for number `thread` of them at the moment.
+   * There may be more sharers than threads (see tape.ts); what a sharer computes does not depend on who stands in for it.
+   */
+  sharers = 1;
+  thread = 0;
   readonly #kernels = new Map<string, Kernels[]>();
   readonly #tables = new WeakMap<Kernels, Kernel[][]>();
   readonly #modules = new Map<string, WebAssembly.Module>();
 
-  /** `scratch` is this thread's own part of memory 0. */
+  /** `scratch` is this thread's own part of memory 0, `expansion` its own part of every weight memory. */
   constructor(
     readonly memories: SharedMemories,
-    readonly thread: number,
-    readonly threads: number,
+    readonly expansion: number,
     readonly scratch: number,
     readonly scratchBytes: number,
   ) {
-    this.sharers = threads;
     const { buffer } = memories.memory;
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
@@ -83,7 +85,7 @@ export class Machine {
     return table;
   }
 
-  /** This thread's part [from, to) of `count` things. Whole things only: a result never depends on the thread count. */
+  /** The sharer's part [from, to) of `count` things. Whole things only: a result never depends on the thread count. */
   share(count: number): [from: number, to: number] {
     return [
       Math.floor(count * this.thread / this.sharers),

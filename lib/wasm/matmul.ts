@@ -6,7 +6,7 @@
  */
 import { ACTIVATIONS } from "./activation.ts";
 import { floatOf } from "./bits.ts";
-import { EXPANSION_BYTES, ZEROS } from "./layout.ts";
+import { SUMS_BYTES, ZEROS } from "./layout.ts";
 import type { Kernel, Machine } from "./machine.ts";
 import { DIRECT_ROWS, dotKernels, epilogueOf, EXACT_ROWS, exactKernels, tilesOf } from "./matmul_kernels.ts";
 import { PANEL } from "./panel.ts";
@@ -37,14 +37,12 @@ export const MatmulWord = {
 export const FORMATS: readonly StorageFormat[] = ["f32", "f16", "bf16", "int8", "int4"];
 
 /** Panels that threads take together: what any tile takes at a time. */
-const TOGETHER = 4;
-/** Sums that wait for their epilogue should not drive a panel out of the nearest cache. */
-const SUMS_BYTES = 8192;
+export const PANELS_TOGETHER = 4;
 
 export function runMatmul(machine: Machine, words: Uint32Array): void {
   const rows = words[MatmulWord.rows], outputs = words[MatmulWord.outputs];
-  const [first, last] = machine.share(Math.ceil(words[MatmulWord.panels] / TOGETHER));
-  const end = Math.min(last * TOGETHER, words[MatmulWord.panels]);
+  const [first, last] = machine.share(Math.ceil(words[MatmulWord.panels] / PANELS_TOGETHER));
+  const end = Math.min(last * PANELS_TOGETHER, words[MatmulWord.panels]);
   const whole = Math.min(end, Math.floor(outputs / PANEL));
   const multiply = multiplier(machine, words);
   const epilogue = epilogueOf(
@@ -53,8 +51,8 @@ export function runMatmul(machine: Machine, words: Uint32Array): void {
     words[MatmulWord.residual] !== 0,
   );
   const { bias, residual, out } = MatmulWord;
-  const rowBytes = outputs * 4, most = Math.max(TOGETHER, Math.floor(SUMS_BYTES / (rows * PANEL * 4)));
-  for (let panel = first * TOGETHER; panel < whole; panel += most) {
+  const rowBytes = outputs * 4, most = Math.max(PANELS_TOGETHER, Math.floor(SUMS_BYTES / (rows * PANEL * 4)));
+  for (let panel = first * PANELS_TOGETHER; panel < whole; panel += most) {
     const count = Math.min(most, whole - panel), bytes = count * PANEL * 4, offset = panel * PANEL * 4;
     multiply(panel, count, bytes);
     const biasAt = words[bias] === 0 ? ZEROS : words[bias] + offset;
@@ -101,7 +99,7 @@ function multiplier(
     return (panel, count, stride) =>
       sweep(x, kBytes, begin + panel * between, between, to, stride, kBytes, rows, count, scale);
   }
-  const multiply = tilesOf(machine, "f32", memory).sweep, expanded = machine.thread * EXPANSION_BYTES;
+  const multiply = tilesOf(machine, "f32", memory).sweep, expanded = machine.expansion;
   return (panel, count, stride) => {
     for (let i = 0; i < count; i++) {
       expand(begin + (panel + i) * between, expanded, kBytes, scale);

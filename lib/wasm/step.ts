@@ -9,12 +9,16 @@ import type { WasmBackend, WasmPages, WasmTensor } from "./backend.ts";
 import { bitsOf } from "./bits.ts";
 import { mapWords } from "./map.ts";
 import { roundUp } from "./memory.ts";
-import { FORMATS } from "./matmul.ts";
+import { FORMATS, PANELS_TOGETHER } from "./matmul.ts";
 import { pagesWords } from "./page.ts";
-import { runTape, Tape } from "./tape.ts";
+import { runTape, runTapeAlone, Tape } from "./tape.ts";
 import { groups } from "./quantised.ts";
 import { ROW_GROUP_BYTES } from "./quantised_tile.ts";
 import { isQuantised, type WasmMatrix } from "./weights.ts";
+
+/** A part of an operation takes about 20 microseconds: short, beside what a thread may be held up for. */
+const PART_PRODUCTS = 1 << 19;
+const PARTS_OF_THREAD = 8;
 
 interface WasmIndices extends Indices {
   readonly address: number;
@@ -32,8 +36,6 @@ export class WasmStep implements Step {
   readonly #scratch = new Map<number, number>();
   readonly #released = new Map<number, number[]>();
   readonly #closed: () => void;
-  /** Multiply-adds of the matmuls recorded. */
-  #products = 0;
 
   constructor(backend: WasmBackend, closed: () => void) {
     this.#backend = backend;
@@ -74,7 +76,7 @@ export class WasmStep implements Step {
 
   embed(o: { table: Matrix; features: Tensor | null; tokens: Indices; out: Tensor }): void {
     const table = o.table as WasmMatrix;
-    this.#tape.record("embed", [
+    this.#tape.record("embed", this.#sharers(o.out.rows, 0), [
       ...[indexAddress(o.tokens), o.out.rows, table.cols, table.memory, table.address, table.panelStride],
       ...[
         FORMATS.indexOf(table.format),
@@ -88,23 +90,43 @@ export class WasmStep implements Step {
 
   gatherRows(o: { x: Tensor; rows: Indices; out: Tensor }): void {
     const count = o.rows.values.length;
-    this.#tape.record("gatherRows", [address(o.x), indexAddress(o.rows), count, o.x.cols, address(o.out)]);
+    this.#tape.record("gatherRows", this.#sharers(count, 0), [
+      address(o.x),
+      indexAddress(o.rows),
+      count,
+      o.x.cols,
+      address(o.out),
+    ]);
   }
 
   scatterRows(o: { x: Tensor; rows: Indices; out: Tensor }): void {
     const count = o.rows.values.length;
-    this.#tape.record("scatterRows", [address(o.x), indexAddress(o.rows), count, o.x.cols, address(o.out)]);
+    this.#tape.record("scatterRows", this.#sharers(count, 0), [
+      address(o.x),
+      indexAddress(o.rows),
+      count,
+      o.x.cols,
+      address(o.out),
+    ]);
   }
 
   rmsNorm(o: { x: Tensor; weight: Tensor; eps: number; out: Tensor }): void {
     const { x, weight, eps, out } = o;
-    this.#tape.record("rmsNorm", [address(x), x.rows, x.cols, address(weight), 0, bitsOf(eps), address(out)]);
+    this.#tape.record("rmsNorm", this.#sharers(x.rows, 4 * x.rows * x.cols), [
+      address(x),
+      x.rows,
+      x.cols,
+      address(weight),
+      0,
+      bitsOf(eps),
+      address(out),
+    ]);
   }
 
   layerNorm(o: { x: Tensor; weight: Tensor; bias: Tensor; eps: number; out: Tensor }): void {
     const { x, weight, bias, eps, out } = o;
     const operands = [address(x), x.rows, x.cols, address(weight), address(bias), bitsOf(eps), address(out)];
-    this.#tape.record("layerNorm", operands);
+    this.#tape.record("layerNorm", this.#sharers(x.rows, 4 * x.rows * x.cols), operands);
   }
 
   matmul(
@@ -125,8 +147,8 @@ export class WasmStep implements Step {
     // Sums of one panel for all rows, and three padded copies of the last one, stay in a thread's scratch.
     assert(o.x.rows * 128 + 64 <= this.#backend.machine.scratchBytes, "a step's rows fit a thread's scratch");
     const quantised = isQuantised(weight.format) && this.#backend.dot ? this.#quantiseRows(o.x) : 0;
-    this.#products += o.x.rows * weight.cols * weight.rows;
-    this.#tape.record("matmul", [
+    const products = o.x.rows * weight.cols * weight.rows;
+    this.#tape.record("matmul", this.#sharers(Math.ceil(weight.panels / PANELS_TOGETHER), products), [
       ...[
         address(o.x),
         o.x.rows,
@@ -144,13 +166,19 @@ export class WasmStep implements Step {
 
   gated(o: { x: Tensor; activation: Activation; out: Tensor }): void {
     const { x, activation, out } = o;
-    this.#tape.record("gated", [address(x), x.rows, out.cols, ACTIVATIONS.indexOf(activation), address(out)]);
+    this.#tape.record("gated", this.#sharers(x.rows, 32 * x.rows * x.cols), [
+      address(x),
+      x.rows,
+      out.cols,
+      ACTIVATIONS.indexOf(activation),
+      address(out),
+    ]);
   }
 
   ropeWriteKv(
     o: { qkv: Tensor; rotary: Tensor; shape: HeadShape; pages: KvPages; map: KvMap; layer: number },
   ): void {
-    this.#tape.record("ropeWriteKv", [
+    this.#tape.record("ropeWriteKv", this.#sharers(o.qkv.rows, 8 * o.qkv.rows * o.qkv.cols), [
       ...[address(o.qkv), address(o.rotary), o.shape.heads],
       ...this.#pages(o.pages),
       ...mapWords(o.map, indexAddress(o.map.indices), o.layer),
@@ -168,7 +196,9 @@ export class WasmStep implements Step {
       out: Tensor;
     },
   ): void {
-    this.#tape.record("pagedAttention", [
+    const { heads, kvHeads } = o.shape, { tokens, sequences } = o.map;
+    const units = tokens === sequences ? tokens * kvHeads : tokens * heads;
+    this.#tape.record("pagedAttention", this.#sharers(units, Infinity), [
       ...[address(o.qkv), address(o.out), o.shape.heads, bitsOf(o.scale)],
       ...this.#pages(o.pages),
       ...mapWords(o.map, indexAddress(o.map.indices), o.layer),
@@ -185,7 +215,7 @@ export class WasmStep implements Step {
       segmentScratchBytes(longest, headDim) <= this.#backend.machine.scratchBytes,
       "the longest segment fits a thread's scratch",
     );
-    this.#tape.record("segmentAttention", [
+    this.#tape.record("segmentAttention", this.#sharers((bounds.length - 1) * kvHeads, Infinity), [
       ...[address(o.qkv), address(o.out), heads, kvHeads, headDim, bitsOf(o.scale)],
       ...[indexAddress(o.segments), bounds.length - 1],
     ]);
@@ -193,14 +223,21 @@ export class WasmStep implements Step {
 
   patchify(o: { pixels: Tensor; height: number; width: number; patch: number; out: Tensor }): void {
     const { pixels, height, width, patch, out } = o;
-    this.#tape.record("patchify", [address(pixels), pixels.rows, height, width, patch, address(out)]);
+    this.#tape.record("patchify", this.#sharers(out.rows, 0), [
+      address(pixels),
+      pixels.rows,
+      height,
+      width,
+      patch,
+      address(out),
+    ]);
   }
 
   visionEmbed(
     o: { patches: Tensor; classToken: Tensor | null; positions: Tensor; images: number; out: Tensor },
   ): void {
     const { patches, classToken, positions, images, out } = o;
-    this.#tape.record("visionEmbed", [
+    this.#tape.record("visionEmbed", this.#sharers(out.rows, 0), [
       ...[
         address(patches),
         address(classToken),
@@ -214,28 +251,40 @@ export class WasmStep implements Step {
   }
 
   sample(o: { logits: Tensor; params: Indices; tokens: Tensor; logprobs: Tensor | null }): void {
-    this.#tape.record("sample", [
+    this.#tape.record("sample", this.#sharers(o.logits.rows, Infinity), [
       ...[address(o.logits), o.logits.rows, o.logits.cols, indexAddress(o.params), address(o.tokens)],
       ...[address(o.logprobs), o.logprobs?.cols ?? 0],
     ]);
   }
 
   kvNorm(o: { pages: KvPages; jobs: KvJobs; scores: Tensor }): void {
-    this.#tape.record("kvNorm", [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.scores)]);
+    this.#tape.record("kvNorm", this.#heads(o.jobs, o.pages.shape.kvHeads), [
+      ...this.#pages(o.pages),
+      ...this.#jobs(o.jobs),
+      address(o.scores),
+    ]);
   }
 
   kvTop(o: { jobs: KvJobs; kvHeads: number; scores: Tensor; kept: Tensor }): void {
-    this.#tape.record("kvTop", [
+    this.#tape.record("kvTop", this.#heads(o.jobs, o.kvHeads), [
       ...[o.kvHeads, ...this.#jobs(o.jobs), address(o.scores), address(o.kept)],
     ]);
   }
 
   kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void {
-    this.#tape.record("kvGather", [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.kept)]);
+    this.#tape.record("kvGather", this.#heads(o.jobs, o.pages.shape.kvHeads), [
+      ...this.#pages(o.pages),
+      ...this.#jobs(o.jobs),
+      address(o.kept),
+    ]);
   }
 
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
-    this.#tape.record("kvMean", [...this.#pages(o.pages), ...this.#jobs(o.jobs), o.factor]);
+    this.#tape.record("kvMean", this.#heads(o.jobs, o.pages.shape.kvHeads), [
+      ...this.#pages(o.pages),
+      ...this.#jobs(o.jobs),
+      o.factor,
+    ]);
   }
 
   finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {
@@ -255,23 +304,12 @@ export class WasmStep implements Step {
 
   /** Runs the tape, with the helpers or alone. */
   #run(): Error | null {
-    const { machine, control, crowd } = this.#backend;
-    const words = this.#tape.words;
+    const { machine, control, tapes } = this.#backend;
+    const { words, operations } = this.#tape;
     if (words.length === 0) return null;
-    if (crowd.alone(this.#products)) {
-      machine.sharers = 1;
-      const failure = runTape(machine, Uint32Array.from(words), () => {});
-      machine.sharers = machine.threads;
-      crowd.ranAlone();
-      return failure;
-    }
-    const tape = this.#take(words.length * 4) >>> 2;
-    machine.u32.set(words, tape);
-    control.begin(tape, words.length);
-    const failure = runTape(machine, machine.u32.subarray(tape, tape + words.length), () => control.meet());
-    // A helper reports its failure before this last meeting.
-    control.meet();
-    crowd.shared(control.takeSleeps());
+    if (control.threads === 1) return runTapeAlone(machine, Uint32Array.from(words));
+    const tape = tapes.begin(words, operations);
+    const failure = runTape(machine, machine.u32.subarray(tape, tape + words.length), control);
     return control.takeFailure() ? failure ?? new Error("a helper thread failed in this step") : failure;
   }
 
@@ -284,7 +322,12 @@ export class WasmStep implements Step {
   /** Records the quantisation of a matmul's rows; returns their address. */
   #quantiseRows(x: Tensor): number {
     const out = this.#takeScratch(x.rows * groups(x.cols) * ROW_GROUP_BYTES);
-    this.#tape.record("quantiseRows", [address(x), x.rows, x.cols, out]);
+    this.#tape.record("quantiseRows", this.#sharers(x.rows, 8 * x.rows * x.cols), [
+      address(x),
+      x.rows,
+      x.cols,
+      out,
+    ]);
     return out;
   }
 
@@ -320,6 +363,20 @@ export class WasmStep implements Step {
     const list = this.#released.get(size);
     if (list === undefined) this.#released.set(size, [at]);
     else list.push(at);
+  }
+
+  /** How many parts an operation of so many whole units and so many multiply-adds has. */
+  #sharers(units: number, products: number): number {
+    const { threads } = this.#backend.control;
+    const parts = Math.max(
+      threads,
+      Math.min(Math.floor(products / PART_PRODUCTS), PARTS_OF_THREAD * threads),
+    );
+    return Math.max(1, Math.min(units, parts));
+  }
+
+  #heads(jobs: KvJobs, kvHeads: number): number {
+    return this.#sharers(jobs.jobs * kvHeads, Infinity);
   }
 
   #pages(pages: KvPages): number[] {

@@ -1,6 +1,7 @@
 /**
- * A recorded step: operations one after the other in shared memory, [operation, words, …words]. Every thread runs the
- * whole tape, takes its share of each operation and meets the others before the next.
+ * A recorded step: operations one after the other in shared memory, [operation, sharers, words, …words]. Every thread runs
+ * the whole tape; of each operation it stands in for sharers as long as there are any left, and then waits until all are
+ * done (threads.ts).
  */
 import { PagedWord, runPagedAttention, runSegmentAttention, SegmentWord } from "./attention.ts";
 import { runKvGather, runKvMean, runKvNorm, runKvTop } from "./compression.ts";
@@ -13,6 +14,7 @@ import { runRopeWriteKv } from "./rope.ts";
 import { floatOf } from "./bits.ts";
 import { runEmbed, runGatherRows, runPatchify, runScatterRows, runVisionEmbed } from "./rows.ts";
 import { runSample } from "./sample.ts";
+import type { Control } from "./threads.ts";
 
 type Operation = (machine: Machine, words: Uint32Array) => void;
 
@@ -46,31 +48,59 @@ const NUMBERS = new Map(NAMES.map((name, number) => [name, number]));
 
 export class Tape {
   readonly #words: number[] = [];
+  #operations = 0;
 
-  record(name: OperationName, operands: readonly number[]): void {
-    this.#words.push(NUMBERS.get(name)!, operands.length, ...operands);
+  /** `sharers` is how many parts the operation has. */
+  record(name: OperationName, sharers: number, operands: readonly number[]): void {
+    this.#words.push(NUMBERS.get(name)!, sharers, operands.length, ...operands);
+    this.#operations++;
   }
 
   get words(): readonly number[] {
     return this.#words;
   }
+
+  get operations(): number {
+    return this.#operations;
+  }
 }
 
 /**
- * Runs a tape's words as one thread; `meet` returns when every thread has finished the operation before. An operation
- * that throws does not keep the others waiting: the thread goes on meeting them, and the error is returned.
+ * Runs a tape's words as one thread. A part that throws does not keep others waiting: it counts as done, the thread takes
+ * further parts without running them, and the error is returned.
  */
-export function runTape(machine: Machine, tape: Uint32Array, meet: () => void): Error | null {
+export function runTape(machine: Machine, tape: Uint32Array, control: Control): Error | null {
   let failure: Error | null = null;
-  for (let at = 0; at < tape.length;) {
-    const count = tape[at + 1];
-    try {
-      if (failure === null) RUNS[tape[at]](machine, tape.subarray(at + 2, at + 2 + count));
-    } catch (error) {
-      failure = error instanceof Error ? error : new Error(String(error));
-    }
-    at += 2 + count;
-    meet();
+  for (let at = 0, operation = 0; at < tape.length; operation++) {
+    const sharers = tape[at + 1], begin = at + 3, end = begin + tape[at + 2];
+    const run = RUNS[tape[at]], words = tape.subarray(begin, end);
+    machine.sharers = sharers;
+    control.share(operation, sharers, (sharer) => {
+      machine.thread = sharer;
+      try {
+        if (failure === null) run(machine, words);
+      } catch (error) {
+        failure = error instanceof Error ? error : new Error(String(error));
+        control.fail();
+      }
+    });
+    at = end;
   }
   return failure;
+}
+
+/** Runs a tape's words on this thread alone. */
+export function runTapeAlone(machine: Machine, tape: Uint32Array): Error | null {
+  machine.sharers = 1;
+  machine.thread = 0;
+  try {
+    for (let at = 0; at < tape.length;) {
+      const begin = at + 3, end = begin + tape[at + 2];
+      RUNS[tape[at]](machine, tape.subarray(begin, end));
+      at = end;
+    }
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+  return null;
 }

@@ -33,8 +33,7 @@ const DEVICES: readonly Candidate[] = [
   {
     name: "wasm",
     missing: null,
-    open: () =>
-      WasmBackend.create({ threads: 2, weightBytes: 1 << 20, sharesAll: true, examine: NO_KERNELS }),
+    open: () => WasmBackend.create({ threads: 2, weightBytes: 1 << 20, examine: NO_KERNELS }),
   },
   { name: "webgpu", missing: (await findAdapter()).reason, open: createGpuBackend },
 ];

@@ -14,7 +14,6 @@ export async function withWasm<Result>(
     threads: 1,
     weightBytes: 1 << 20,
     examine: NO_KERNELS,
-    sharesAll: true,
     ...options,
   });
   try {
