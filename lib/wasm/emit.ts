@@ -135,7 +135,6 @@ export const v128 = {
   load: load(vector(0), 2),
   /** Four i16 widened to i32, by sign. */
   load16x4S: load(vector(3), 0),
-  load16x4U: load(vector(4), 0),
   load32Splat: load(vector(9), 2),
   store: store(vector(11), 2),
   /** The low 64 bits. */

@@ -7,7 +7,7 @@ import { PANEL } from "./panel.ts";
 import type { QuantisedFormat } from "./quantised.ts";
 import { addDot, addExact, addQuantisedExpand, DOT_ROWS } from "./quantised_tile.ts";
 import { addSweep, type TileOfRows } from "./sweep.ts";
-import { addTile, loadWeights, TILE_ROWS, WEIGHT_STEP_BYTES, type WeightFormat } from "./tile.ts";
+import { addTile, TILE_ROWS, WEIGHT_STEP_BYTES, type WeightFormat, widenStep } from "./tile.ts";
 
 /** Rows up to which halves are widened inside the tile; more rows expand a panel once for all of them. */
 export const DIRECT_ROWS = 4;
@@ -41,19 +41,19 @@ function buildTiles(format: WeightFormat): ModuleBuilder {
 /** expand(panel, to, k · 4, scale): one panel to f32, [k][8], inside the weight memory. */
 function addExpand(module: ModuleBuilder, format: WeightFormat): void {
   module.add("expand", [I32, I32, I32, F32], (f, panel, to, kBytes, scale) => {
-    const end = f.i32(), factor = f.v128();
+    const end = f.i32(), factor = f.v128(), weights = f.vectors(2);
     const step = WEIGHT_STEP_BYTES[format];
     return sequence(
       set(factor, f32x4.splat(get(scale))),
       set(end, i32.add(get(to), i32.mul(get(kBytes), i32.const(PANEL)))),
       doWhile(
         i32.ltU(get(to), get(end)),
-        ...range(8).map((half) =>
-          v128.store(
-            get(to),
-            f32x4.mul(loadWeights(f, format, panel, half * step / 2), get(factor)),
-            half * 16,
-            1,
+        ...range(4).map((k) =>
+          sequence(
+            widenStep(f, format, panel, k * step, weights),
+            ...weights.map((w, half) =>
+              v128.store(get(to), f32x4.mul(get(w), get(factor)), k * 32 + half * 16, 1)
+            ),
           )
         ),
         set(panel, i32.add(get(panel), i32.const(4 * step))),

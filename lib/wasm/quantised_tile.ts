@@ -107,15 +107,16 @@ export function addExact(module: ModuleBuilder, format: QuantisedFormat, panels:
     `1 row, ${panels} panels`,
     TILE_PARAMETERS,
     (f, a, _aStride, b, bStride, c, _cStride, k) => {
-      const sums = f.vectors(2 * panels), values = f.vectors(4), bytes = f.v128(), panel = f.pointers(panels);
+      const sums = f.vectors(2 * panels), bytes = f.vectors(2 * panels), value = f.v128();
+      const panel = f.pointers(panels);
       const visit = (index: number, scales: readonly Local[]) =>
         sequence(
-          ...values.map((value, i) => set(value, v128.load32Splat(get(a), index * 16 + i * 4))),
-          ...sums.map((sum, v) =>
+          ...bytes.map((four, v) => set(four, loadFour(f, format, panel[v >> 1], v & 1, index))),
+          ...range(4).map((i) =>
             sequence(
-              set(bytes, loadFour(f, format, panel[v >> 1], v & 1, index)),
-              ...values.map((value, i) =>
-                set(sum, f32x4.fma(get(value), f32x4.mul(inputOf(f, bytes, i), get(scales[v])), get(sum)))
+              set(value, v128.load32Splat(get(a), index * 16 + i * 4)),
+              ...sums.map((sum, v) =>
+                set(sum, f32x4.fma(get(value), f32x4.mul(inputOf(f, bytes[v], i), get(scales[v])), get(sum)))
               ),
             )
           ),

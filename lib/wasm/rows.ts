@@ -5,7 +5,7 @@ import { FORMATS } from "./matmul.ts";
 import { WEIGHT_STEP_BYTES } from "./tile.ts";
 import { floatOf } from "./bits.ts";
 import { PANEL } from "./panel.ts";
-import { isQuantised } from "./weights.ts";
+import { columnOf, isQuantised } from "./weights.ts";
 import { assert } from "../core/assert.ts";
 
 export const EmbedWord = {
@@ -52,7 +52,7 @@ export function runEmbed(machine: Machine, w: Uint32Array): void {
     }
     assert(token < w[EmbedWord.vocab], "token ids are below the table's rows");
     const panel = w[EmbedWord.panel] + Math.floor(token / PANEL) * w[EmbedWord.panelStride];
-    let from = panel / elementBytes + token % PANEL;
+    let from = panel / elementBytes + columnOf(format, token);
     if (format === "f32") {
       for (let k = 0; k < dim; k++, from += PANEL) f32[out + k] = weights.f32[from];
     } else if (format === "f16") {

@@ -20,7 +20,6 @@ import {
   v128,
   when,
 } from "./emit.ts";
-import { widenHalves } from "./half.ts";
 import { TILE_PARAMETERS } from "./sweep.ts";
 
 export const TILE_ROWS = 6;
@@ -30,16 +29,33 @@ export type WeightFormat = "f32" | "f16" | "bf16";
 
 export const WEIGHT_STEP_BYTES: Record<WeightFormat, number> = { f32: 32, f16: 16, bf16: 16 };
 
-/** Four weights of one k at `pointer + offset` in memory 1. */
-export function loadWeights(f: FunctionBuilder, format: WeightFormat, pointer: Local, offset: number): Code {
-  switch (format) {
-    case "f32":
-      return v128.load(get(pointer), offset, 1);
-    case "f16":
-      return widenHalves(f, get(pointer), offset, 1);
-    case "bf16":
-      return i32x4.shl(v128.load16x4U(get(pointer), offset, 1), i32.const(16));
+/**
+ * Eight weights of one k at `pointer + offset` in memory 1 as f32: outputs 0 … 3 to the first of `into`, 4 … 7 to the
+ * second. A 32-bit lane holds two halves, the first four outputs' low (see columnOf in weights.ts). A half moved three
+ * bits down from the top of a lane has its exponent where f32 has it; copies of its sign and what was below it go.
+ */
+export function widenStep(
+  f: FunctionBuilder,
+  format: WeightFormat,
+  pointer: Local,
+  offset: number,
+  [low, high]: readonly Local[],
+): Code {
+  const load = v128.load(get(pointer), offset, 1), sixteen = i32.const(16);
+  if (format === "f32") return sequence(set(low, load), set(high, v128.load(get(pointer), offset + 16, 1)));
+  if (format === "bf16") {
+    return sequence(
+      set(low, load),
+      set(high, v128.and(get(low), f.splatI32(0xffff_0000 | 0))),
+      set(low, i32x4.shl(get(low), sixteen)),
+    );
   }
+  const widened = (top: Code) => v128.and(i32x4.shrS(top, i32.const(3)), f.splatI32(0x8fff_e000 | 0));
+  return sequence(
+    set(low, load),
+    set(high, widened(get(low))),
+    set(low, widened(i32x4.shl(get(low), sixteen))),
+  );
 }
 
 /**
@@ -60,7 +76,7 @@ export function addTile(
       const [a, aStride, b, bStride, c, cStride, kBytes, scale] = parameters;
       const row = f.pointers(rows), panel = f.pointers(panels), end = f.i32();
       const sums = range(rows).map(() => f.vectors(vectors));
-      const weights = f.vectors(vectors), value = f.v128();
+      const weights = f.vectors(2), values = f.vectors(panels === 1 ? 1 : rows);
       const factor = format === "f16" ? f.v128() : null;
       const cRow = f.i32();
 
@@ -74,18 +90,24 @@ export function addTile(
         const splat = v128.load32Splat(get(pointer), offset);
         return factor === null ? splat : f32x4.mul(splat, get(factor));
       };
+      const activate = (r: number, k: number) => set(values[r % values.length], activation(row[r], k * 4));
+      const accumulate = (r: number, p: number) =>
+        sequence(...weights.map((w, half) => {
+          const sum = sums[r][2 * p + half];
+          return set(sum, f32x4.fma(get(values[r % values.length]), get(w), get(sum)));
+        }));
+      const widen = (p: number, k: number) => widenStep(f, format, panel[p], k * stepBytes, weights);
+      // No more vectors than a processor has registers: two of weights, and one activation at a time or one panel.
       const step = (k: number) =>
-        sequence(
-          ...weights.map((w, v) =>
-            set(w, loadWeights(f, format, panel[v >> 1], k * stepBytes + (v & 1) * (stepBytes / 2)))
-          ),
-          ...sums.map((row_, r) =>
-            sequence(
-              set(value, activation(row[r], k * 4)),
-              ...row_.map((sum, v) => set(sum, f32x4.fma(get(value), get(weights[v]), get(sum)))),
-            )
-          ),
-        );
+        panels === 1
+          ? sequence(
+            widen(0, k),
+            ...range(rows).map((r) => sequence(activate(r, k), accumulate(r, 0))),
+          )
+          : sequence(
+            ...range(rows).map((r) => activate(r, k)),
+            ...range(panels).map((p) => sequence(widen(p, k), ...range(rows).map((r) => accumulate(r, p)))),
+          );
       const advance = (steps: number) =>
         sequence(
           ...row.map((p) => set(p, i32.add(get(p), i32.const(steps * 4)))),

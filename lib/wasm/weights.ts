@@ -1,6 +1,6 @@
 /**
  * Weight matrices as the kernels read them. Panel p holds outputs 8p … 8p + 7: [k][8 outputs], k up to cols; missing
- * outputs are zero. Panels stand `panelStride` bytes apart, a cache line more than they take, so that strides are not
+ * outputs are zero. Values of 16 bits lie in the order 0, 4, 1, 5, 2, 6, 3, 7. Panels stand `panelStride` bytes apart, a cache line more than they take, so that strides are not
  * powers of two (those alias in the cache). f16 values are scaled by 2^shift, the largest that keeps the matrix below
  * 65,504: no subnormals are left where the matrix's largest value is below 64; kernels fold 2^−shift into an activation.
  */
@@ -29,6 +29,12 @@ export interface WasmMatrix extends Matrix {
 
 export function isQuantised(format: StorageFormat): format is QuantisedFormat {
   return format === "int8" || format === "int4";
+}
+
+/** Where in a panel's eight values of one k an output is. */
+export function columnOf(dtype: MatrixDtype, output: number): number {
+  const column = output % PANEL;
+  return dtype === "f32" ? column : 2 * (column % 4) + (column >> 2);
 }
 
 export function panelStride(cols: number, format: StorageFormat): number {
@@ -69,7 +75,7 @@ export function writeRows(
   const stride = matrix.panelStride / size;
   for (let row = 0; row < rows; row++) {
     const output = firstRow + row;
-    let at = Math.floor(output / PANEL) * stride + output % PANEL;
+    let at = Math.floor(output / PANEL) * stride + columnOf(dtype, output);
     for (let k = 0, i = row * cols; k < cols; k++, i++, at += PANEL) to[at] = from[i];
   }
   matrix.rowsWritten += rows;

@@ -67,7 +67,6 @@ const INSTRUCTIONS: Readonly<Record<string, Readonly<Record<string, Readonly<Rec
     v128: {
       load: v128.load(n),
       load16x4S: v128.load16x4S(n),
-      load16x4U: v128.load16x4U(n),
       load32Splat: v128.load32Splat(n),
       constF32: v,
       constI32: v128.constI32(-1),

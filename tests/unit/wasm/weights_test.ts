@@ -27,7 +27,8 @@ function place(rows: number, cols: number, dtype: MatrixDtype): { buffer: ArrayB
 /** Weight [row, k] as a kernel would see it. */
 function weightAt(buffer: ArrayBuffer, matrix: WasmMatrix, row: number, k: number): number {
   const size = ELEMENT_BYTES[matrix.dtype];
-  const at = Math.floor(row / PANEL) * matrix.panelStride + (k * PANEL + row % PANEL) * size;
+  const column = size === 4 ? row % PANEL : [0, 2, 4, 6, 1, 3, 5, 7][row % PANEL];
+  const at = Math.floor(row / PANEL) * matrix.panelStride + (k * PANEL + column) * size;
   const [stored] = widen(matrix.dtype, new Uint8Array(buffer, at, size).slice());
   return matrix.dtype === "f16" ? stored * matrix.scale / 2 ** 112 : stored;
 }
