@@ -4,6 +4,9 @@ import { type EngineModel, LocalEngine } from "../../../lib/engine/local.ts";
 import { openModel } from "../../../lib/model/directory.ts";
 import type { KvDtype } from "../../../lib/ops/kv.ts";
 import type { WasmOptions } from "../../../lib/wasm/backend.ts";
+import { MEMORY_BEGIN } from "../../../lib/wasm/layout.ts";
+import { createMemory } from "../../../lib/wasm/memory.ts";
+import { Control } from "../../../lib/wasm/threads.ts";
 import { Draw } from "../../support/cases.ts";
 import { generate, GREEDY_TOP5, placeFeatures, plainPositions, takePages } from "../../support/generate.ts";
 import { IMAGE_TOKEN, randomModel } from "../../support/random_model.ts";
@@ -193,4 +196,33 @@ Deno.test("a step behind sleeping helpers runs as one behind spinning helpers do
       assert.deepEqual([...new Float32Array((await step.finish([out]))[0])], new Array(12).fill(2));
     }
   });
+});
+
+/** Two threads of one step on memory of their own, and the parts that each runs. */
+function twoThreads(): { main: Control; helper: Control; counters: number } {
+  const memory = createMemory(1 << 20);
+  return { main: new Control(memory, 0, 2), helper: new Control(memory, 1, 2), counters: MEMORY_BEGIN / 4 };
+}
+
+Deno.test("a step ends without a thread that does not run, and that thread then passes what was done", () => {
+  const { main, helper, counters } = twoThreads();
+  const epoch = main.begin(1000, 7, counters);
+  const ran: number[] = [];
+  for (const operation of [0, 1]) main.share(operation, 5, (part) => ran.push(part));
+  assert.deepEqual(ran, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+  assert.deepEqual(helper.next(0), { epoch, tape: 1000, length: 7 });
+  assert.ok(main.isRead(epoch), "its tape may not be written");
+  for (const operation of [0, 1]) helper.share(operation, 5, () => assert.fail("nothing is left"));
+  helper.leave();
+  assert.ok(!main.isRead(epoch));
+});
+
+Deno.test("a thread runs its own parts first, then those that others have not begun", () => {
+  const { main, helper, counters } = twoThreads();
+  main.begin(1000, 7, counters);
+  helper.next(0);
+  const ran: number[] = [];
+  helper.share(0, 6, (part) => ran.push(part));
+  assert.deepEqual(ran, [3, 4, 5, 0, 1, 2]);
+  main.share(0, 6, () => assert.fail("nothing is left"));
 });
