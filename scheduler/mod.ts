@@ -75,6 +75,8 @@ export interface SchedulerOptions {
   readonly policy?: Policy;
   /** Longest gap between two tokens of a stream that steps of other stages may make, milliseconds. */
   readonly itlTargetMs?: number;
+  /** Made by the scheduler when absent. */
+  readonly actors?: ActorSystem<StageMessages>;
   /** The memory; made for the engine when absent. */
   readonly pool?: KvPool;
   /** Told of every decision, when present. */
@@ -99,7 +101,7 @@ const logStepFailure: StepFailureReport = (stage, error) =>
 /** All of the scheduler but the loop that delivers messages: a simulation delivers them itself. */
 export class StagedScheduler implements MeasuredScheduler {
   readonly metrics = new SchedulerMetrics();
-  readonly actors = new ActorSystem<StageMessages>(ACTOR_NAMES);
+  readonly actors: ActorSystem<StageMessages>;
   readonly #options: SchedulerOptions;
   readonly #parts: StageParts;
   readonly #stages: Stages;
@@ -116,6 +118,7 @@ export class StagedScheduler implements MeasuredScheduler {
   constructor(options: SchedulerOptions) {
     const { engine, images, model, clock, limits, policy = DYNAMIC } = options;
     const { facts } = engine;
+    this.actors = options.actors ?? new ActorSystem<StageMessages>(ACTOR_NAMES);
     const { send } = this.actors;
     this.#options = options;
     this.#waitingMax = limits.waitingRequestsMax ?? WAITING_REQUESTS_MAX;
