@@ -30,19 +30,17 @@ export class Prefill implements Actor<StageMessages["prefill"]> {
     else this.#stepped(message);
   }
 
-  /** The first sequences with tokens to store. One without pages whose reader is slow waits for it. */
+  /**
+   * The first sequences with tokens to store. Those with pages in hand come first: behind one of a better rank that waits
+   * for pages they would keep those very pages for ever. One without pages whose reader is slow waits for it.
+   */
   ready(): PrefillEntry[] {
-    const shown: Sequence[] = [];
+    const shown = [...this.holders()];
     for (const sequence of [...this.#queue.live()]) {
-      if (shown.length === LOOKED_AT_MAX) break;
-      if (sequence.pages === null) {
-        if (sequence.channel.full) continue;
-        if (needsFeatures(sequence, this.parts.pool)) {
-          this.#sendBack(sequence);
-          continue;
-        }
-      }
-      shown.push(sequence);
+      if (shown.length >= LOOKED_AT_MAX) break;
+      if (sequence.pages !== null || sequence.channel.full) continue;
+      if (needsFeatures(sequence, this.parts.pool)) this.#sendBack(sequence);
+      else shown.push(sequence);
     }
     this.#shown = shown;
     return shown.map((sequence) => this.#entry(sequence));
