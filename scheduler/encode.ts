@@ -65,9 +65,9 @@ export class Encode implements Actor<StageMessages["encode"]> {
     }));
   }
 
-  /** Whether more pictures are on their way to the tower. */
+  /** Whether more pictures are on their way to the tower. Those that wait for room in memory come only after a step. */
   get company(): boolean {
-    return this.#unprepared.length > 0 || this.#decoded > this.#prepared.length;
+    return this.#decoded > this.#prepared.length;
   }
 
   /** Starts a step over these ready pictures, which are the first ones. */
