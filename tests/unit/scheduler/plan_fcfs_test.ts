@@ -49,6 +49,12 @@ Deno.test("planFcfs decodes while the first prompt waits for pages, and lets non
   assert.equal(step(view).kind, "idle");
 });
 
+Deno.test("planFcfs goes on with one that has begun while the first prompt waits for its seat or its pages", () => {
+  const waiting = { prefill: prefill(promptOf(0)), compress: stage(entryOf(1)), encode: stage(entryOf(2)) };
+  assert.deepEqual(step({ ...waiting, seatsFree: 0 }), { kind: "compress", items: [0] });
+  assert.equal(step({ ...waiting, compress: stage(), seatsFree: 0 }).kind, "idle");
+});
+
 Deno.test("planFcfs hands nothing over behind a step that runs", () => {
   assert.equal(step({ prefill: prefill(promptOf(0)), inFlight: "decode" }).kind, "idle");
 });
