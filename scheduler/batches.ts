@@ -144,6 +144,12 @@ function fill(
   return { items, tokens, full: items >= limits.items || tokens >= limits.tokens };
 }
 
+/** The picture that is served first belongs to a request that comes before all that wait for prefill. */
+export function pictureFirst({ encode, prefill }: PlanView): boolean {
+  const [picture] = encode.ready, [prompt] = prefill.ready;
+  return picture !== undefined && prompt !== undefined && compareRank(picture, prompt) < 0;
+}
+
 /** A batch that is not full waits for company as long as its window says, while the device has something else to do. */
 export function released(view: PlanView, stage: BatchingStage, batch: Batch): boolean {
   return batch.full || !view[stage].company || view.nowMs - batch.sinceMs >= view.windows[stage].waitMs;

@@ -1,6 +1,7 @@
 /**
- * The product's policy. Compress goes first (it gives pages back), then prefill, then encode (whose pictures prefill
- * waits for), then decode: first tokens leave early. But running streams get their next token before steps of the other
+ * The product's policy. Compress goes first (it gives pages back), then prefill and encode (whose pictures prefill
+ * waits for), in the order of service, lest text without end keep pictures waiting; then decode: first tokens leave
+ * early. But running streams get their next token before steps of the other
  * stages have taken longer than the target of inter-token latency: a prompt is cut into chunks that fit what is left
  * of it. After a decode step one foreign step may always run, as short as it can be, so that a device which cannot meet
  * the target still serves everybody.
@@ -9,7 +10,15 @@
  * and only makes its first members wait. Cutting a prompt inside a picture changes nothing: attention is causal in every
  * family that is served.
  */
-import { type Batch, compressBatch, decodeBatch, encodeBatch, prefillBatch, released } from "./batches.ts";
+import {
+  type Batch,
+  compressBatch,
+  decodeBatch,
+  encodeBatch,
+  pictureFirst,
+  prefillBatch,
+  released,
+} from "./batches.ts";
 import type { Held, PlanView, StepPlan } from "./plan_view.ts";
 
 /** Tokens of the shortest chunk: fewer cost as much as these. */
@@ -17,6 +26,7 @@ const CHUNK_TOKENS_MIN = 16;
 
 type Foreign = "compress" | "prefill" | "encode";
 const FOREIGN: readonly Foreign[] = ["compress", "prefill", "encode"];
+const PICTURE_FIRST: readonly Foreign[] = ["compress", "encode", "prefill"];
 
 interface Candidate {
   readonly stage: Foreign;
@@ -28,7 +38,7 @@ export function planDynamic(view: PlanView, held: Held[]): StepPlan {
   const decode = decodeStep(view, held);
   const slackMs = decode === null ? Infinity : view.itlTargetMs - view.sinceDecodeMs;
   let unreleased: StepPlan | null = null;
-  for (const stage of FOREIGN) {
+  for (const stage of pictureFirst(view) ? PICTURE_FIRST : FOREIGN) {
     const candidate = candidateOf(view, stage, slackMs, held);
     if (candidate === null) continue;
     const ms = view.costs.predict(stage, candidate.batch.size);

@@ -35,6 +35,16 @@ Deno.test("planDynamic compresses first, then prefills, then encodes, then decod
   assert.equal(step({ decode: decode(3) }).kind, "decode");
 });
 
+Deno.test("planDynamic encodes first where the picture comes before every prompt in the order of service", () => {
+  const [first, second] = [promptOf(0), promptOf(1)];
+  const view = (picture: typeof first, prompt: typeof first) => ({
+    encode: { ready: [picture], company: false },
+    prefill: { ready: [prompt], company: false },
+  });
+  assert.equal(step(view(first, second)).kind, "encode");
+  assert.equal(step(view(second, first)).kind, "prefill");
+});
+
 Deno.test("planDynamic decodes every running stream in one step", () => {
   assert.deepEqual(step({ decode: decode(3) }), { kind: "decode", items: [0, 1, 2] });
 });
