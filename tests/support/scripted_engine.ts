@@ -3,7 +3,7 @@
  * the sequence's tables reach, so a wrong table, slot, position or feature row changes the output. What a request must
  * answer can be computed without pages ({@link expectedTokens}).
  */
-import { assert } from "../../lib/core/assert.ts";
+import { assert, AssertionError } from "../../lib/core/assert.ts";
 import type {
   CompressSequence,
   EncodeImage,
@@ -13,21 +13,21 @@ import type {
   SampledToken,
 } from "../../lib/engine/engine.ts";
 import { FEATURE_ROW } from "../../lib/ops/backend.ts";
+import { ScriptedPages } from "./scripted_pages.ts";
 
-/** One stored token of one layer. */
-interface Cell {
-  readonly layer: number;
-  readonly content: number;
-}
+export type ScriptedCall = "encode" | "forward" | "compress";
 
 export interface ScriptedBehaviour {
-  /** Resolves when the device would have finished. */
-  readonly delay: (call: "encode" | "forward" | "compress") => Promise<void>;
+  /** Resolves when the device has finished a call of `items` members with `tokens` tokens, features or stored slots. */
+  readonly delay: (call: ScriptedCall, items: number, tokens: number) => Promise<void>;
   /** Whether this call fails as a whole. */
-  readonly fails: () => boolean;
+  readonly fails: (call: ScriptedCall) => boolean;
   /** Whether this row's logits are not numbers. */
   readonly notFinite: () => boolean;
 }
+
+/** The scheduler sends the next step while one runs, and no more. */
+const CALLS_MAX = 2;
 
 const WELL_BEHAVED: ScriptedBehaviour = {
   delay: () => Promise.resolve(),
@@ -54,14 +54,21 @@ export function keptSource(index: number, slots: number, kept: number): number {
   return Math.floor(index * slots / kept);
 }
 
+/** Contents of a cache of `slots` slots that is written shorter. */
+export function keptContents(contents: ArrayLike<number>, slots: number, kept: number): number[] {
+  return Array.from({ length: kept }, (_, index) => contents[keptSource(index, slots, kept)]);
+}
+
 function sample(
-  layers: readonly (readonly number[])[],
+  layers: readonly ArrayLike<number>[],
   seed: number,
   sampled: number,
   vocab: number,
 ): number {
   let hash = mix(mix(0x811c9dc5, seed), sampled);
-  for (const contents of layers) for (const content of contents) hash = mix(hash, content);
+  for (const contents of layers) {
+    for (let slot = 0; slot < contents.length; slot++) hash = mix(hash, contents[slot]);
+  }
   hash ^= hash >>> 15;
   return (Math.imul(hash, 0x2c1b3c6d) >>> 8) % vocab;
 }
@@ -71,23 +78,28 @@ export interface ExpectedCompletion {
   readonly vocab: number;
   /** Prompt tokens, those of pictures as {@link featureContent} gives them. */
   readonly prompt: readonly number[];
+  /** Slots that compression leaves; null without. */
   readonly kept: number | null;
+  /** Slots stored when it happens: the whole prompt unless told otherwise. */
+  readonly compressedSlots?: number;
   readonly seed: number;
   readonly maxTokens: number;
 }
 
+/** Contents of the slots of a prompt, as every layer stores them. */
+export function promptContents(prompt: readonly number[]): number[] {
+  return prompt.map((token, index) => contentOf(token, [index, index, index]));
+}
+
 /** The tokens that a request must get, whatever runs beside it. */
 export function expectedTokens(o: ExpectedCompletion): number[] {
-  let cache = o.prompt.map((token, index) => contentOf(token, [index, index, index]));
+  let cache = promptContents(o.prompt);
+  const compressedSlots = o.compressedSlots ?? o.prompt.length;
   const tokens: number[] = [];
   while (tokens.length < o.maxTokens) {
-    const all = Array.from({ length: o.layers }, () => cache);
-    const token = sample(all, o.seed, tokens.length, o.vocab);
-    if (tokens.length === 0 && o.kept !== null) {
-      const { kept } = o, slots = cache.length, raw = cache;
-      cache = Array.from({ length: kept }, (_, i) => raw[keptSource(i, slots, kept)]);
-    }
+    const token = sample(new Array(o.layers).fill(cache), o.seed, tokens.length, o.vocab);
     const position = o.prompt.length + tokens.length;
+    if (o.kept !== null && position === compressedSlots) cache = keptContents(cache, cache.length, o.kept);
     cache.push(contentOf(token, [position, position, position]));
     tokens.push(token);
   }
@@ -97,19 +109,22 @@ export function expectedTokens(o: ExpectedCompletion): number[] {
 export class ScriptedEngine implements Engine {
   /** Wrong calls, in words. Empty at the end of every test. */
   readonly violations: string[] = [];
-  /** Calls that failed because they were meant to. */
+  /** Calls that failed, and rows that were no numbers, because they were meant to. */
   failures = 0;
-  readonly #pages: (Cell | null)[][];
+  notFiniteRows = 0;
+  readonly pages: ScriptedPages;
   readonly #features = new Map<number, number>();
-  /** Steps run one after the other: when the last one that was handed over has ended. */
+  /** Calls that have begun and not ended. The device runs them one after the other, in order. */
+  #calls = 0;
   #last: Promise<void> = Promise.resolve();
 
   constructor(readonly facts: EngineFacts, private readonly behaviour: ScriptedBehaviour = WELL_BEHAVED) {
-    this.#pages = Array.from({ length: facts.pageCount }, () => new Array(facts.pageSlots).fill(null));
+    this.pages = new ScriptedPages(facts);
   }
 
   async encode(images: readonly EncodeImage[]): Promise<void> {
-    await this.#call("encode", () => {
+    const features = images.reduce((sum, { embeddingRows }) => sum + embeddingRows, 0);
+    await this.#call("encode", images.length, features, () => {
       const written = new Set<number>();
       for (const { pixels, embeddingRow, embeddingRows } of images) {
         for (let i = 0; i < embeddingRows; i++) {
@@ -124,34 +139,28 @@ export class ScriptedEngine implements Engine {
   }
 
   async forward(sequences: readonly ForwardSequence[]): Promise<(SampledToken | "not_finite" | null)[]> {
-    return await this.#call("forward", () => {
-      const total = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    const total = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    return await this.#call("forward", sequences.length, total, () => {
       assert(total <= this.facts.stepTokensMax, `a step of ${total} tokens fits the device`);
-      this.#requireOneWriter(sequences.map(({ pageTables, slotBase, tokens }) => ({
-        tables: pageTables,
-        first: slotBase,
-        end: slotBase.map((slots) => slots + tokens.length),
-      })));
+      this.#requireApart(
+        sequences.map(({ pageTables, slotBase }) => ({ tables: pageTables, written: slotBase })),
+      );
       return sequences.map((sequence) => this.#forward(sequence));
     });
   }
 
   async compress(sequences: readonly CompressSequence[]): Promise<void> {
-    await this.#call("compress", () => {
-      this.#requireOneWriter(sequences.flatMap(({ sourceTables, targetTables, kept }) => {
-        const none = kept.map(() => 0);
-        return [{ tables: sourceTables, first: none, end: none }, {
-          tables: targetTables,
-          first: none,
-          end: kept,
-        }];
-      }));
+    const total = sequences.reduce((sum, { slots }) => sum + slots[0], 0);
+    await this.#call("compress", sequences.length, total, () => {
+      this.#requireApart(sequences.flatMap(({ slots, sourceTables, targetTables }) => [
+        { tables: sourceTables, written: Array.from(slots, () => Infinity) },
+        { tables: targetTables, written: Array.from(slots, () => 0) },
+      ]));
       for (const { slots, kept, sourceTables, targetTables } of sequences) {
         for (let layer = 0; layer < this.facts.layers; layer++) {
-          const cells = this.#read(sourceTables[layer], slots[layer], layer);
-          for (let i = 0; i < kept[layer]; i++) {
-            const content = cells[keptSource(i, slots[layer], kept[layer])];
-            this.#write(targetTables[layer], i, { layer, content });
+          const cells = this.pages.read(sourceTables[layer], slots[layer], layer);
+          for (const [slot, content] of keptContents(cells, slots[layer], kept[layer]).entries()) {
+            this.pages.write(targetTables[layer], slot, layer, content);
           }
         }
       }
@@ -167,23 +176,27 @@ export class ScriptedEngine implements Engine {
   }
 
   /** The work is done when the device has finished: pages that were given away too early hold something else by then. */
-  async #call<T>(call: "encode" | "forward" | "compress", work: () => T): Promise<T> {
+  async #call<T>(call: ScriptedCall, items: number, tokens: number, work: () => T): Promise<T> {
+    if (this.#calls === CALLS_MAX) this.violations.push(`${call} while ${CALLS_MAX} calls are under way`);
+    this.#calls++;
     const before = this.#last;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#last = promise;
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    this.#last = ended;
     try {
       await before;
-      await this.behaviour.delay(call);
-      if (this.behaviour.fails()) {
+      await this.behaviour.delay(call, items, tokens);
+      if (this.behaviour.fails(call)) {
         this.failures++;
         throw new Error("the scripted device failed");
       }
+      this.pages.epoch++;
       return work();
     } catch (error) {
-      if (error instanceof Error && error.name === "AssertionError") this.violations.push(error.message);
+      if (error instanceof AssertionError) this.violations.push(error.message);
       throw error;
     } finally {
-      resolve();
+      this.#calls--;
+      end();
     }
   }
 
@@ -195,12 +208,17 @@ export class ScriptedEngine implements Engine {
     for (let layer = 0; layer < layers; layer++) {
       for (const [index, token] of tokens.entries()) {
         const content = contentOf(this.#tokenContent(token), positions.subarray(3 * index, 3 * index + 3));
-        this.#write(pageTables[layer], slotBase[layer] + index, { layer, content });
+        this.pages.write(pageTables[layer], slotBase[layer] + index, layer, content);
       }
     }
     if (sampling === null) return null;
-    if (this.behaviour.notFinite()) return "not_finite";
-    const seen = pageTables.map((table, layer) => this.#read(table, slotBase[layer] + tokens.length, layer));
+    if (this.behaviour.notFinite()) {
+      this.notFiniteRows++;
+      return "not_finite";
+    }
+    const seen = pageTables.map((table, layer) =>
+      this.pages.read(table, slotBase[layer] + tokens.length, layer)
+    );
     const id = sample(seen, sampling.seed[0], sampled, vocabSize);
     if (sampling.logprobs === null) return { id, logprob: null, top: [] };
     return { id, logprob: -0.5, top: [{ id, logprob: -0.5 }].slice(0, sampling.logprobs) };
@@ -213,49 +231,21 @@ export class ScriptedEngine implements Engine {
     return content;
   }
 
-  #write(table: Uint32Array, slot: number, cell: Cell): void {
-    const { pageSlots } = this.facts;
-    const page = table[Math.floor(slot / pageSlots)];
-    assert(page !== undefined && page < this.facts.pageCount, `slot ${slot} has a page`);
-    this.#pages[page][slot % pageSlots] = cell;
-  }
-
-  #read(table: Uint32Array, slots: number, layer: number): number[] {
-    const { pageSlots } = this.facts;
-    return Array.from({ length: slots }, (_, slot) => {
-      const page = table[Math.floor(slot / pageSlots)];
-      const cell = page === undefined ? null : this.#pages[page][slot % pageSlots];
-      assert(cell !== null, `slot ${slot} of layer ${layer} was written`);
-      assert(
-        cell.layer === layer,
-        `slot ${slot} of layer ${layer} is not overwritten by layer ${cell.layer}`,
-      );
-      return cell.content;
-    });
-  }
-
-  /** A page that is written to (slots first … end − 1 of each layer) stands in no other table of the step. */
-  #requireOneWriter(parts: readonly WrittenPart[]): void {
-    const named = new Map<number, number>();
-    for (const { tables } of parts) {
-      for (const table of tables) for (const page of table) named.set(page, (named.get(page) ?? 0) + 1);
-    }
-    const { pageSlots } = this.facts;
-    for (const { tables, first, end } of parts) {
-      for (const [layer, table] of tables.entries()) {
-        for (let at = Math.floor(first[layer] / pageSlots); at * pageSlots < end[layer]; at++) {
-          assert(named.get(table[at]) === 1, `page ${table[at]} is written to by its only owner`);
+  /** A page that a step writes, from slot `written` of its layer on, stands in no other table of the step. */
+  #requireApart(parts: readonly { tables: readonly Uint32Array[]; written: ArrayLike<number> }[]): void {
+    const named = new Set<number>(), written = new Set<number>();
+    for (const part of parts) {
+      for (const [layer, table] of part.tables.entries()) {
+        const from = Math.floor(part.written[layer] / this.facts.pageSlots);
+        for (const [index, page] of table.entries()) {
+          const taken = index < from ? written : named;
+          assert(!taken.has(page), `page ${page} is written through one table and read through no other`);
+          named.add(page);
+          if (index >= from) written.add(page);
         }
       }
     }
   }
-}
-
-/** The tables of a part of a step, and which slots of each layer it writes. */
-interface WrittenPart {
-  readonly tables: readonly Uint32Array[];
-  readonly first: Uint32Array;
-  readonly end: Uint32Array;
 }
 
 /** Facts of a small device; override what a test is about. */
