@@ -1,51 +1,103 @@
-/** What a request must be answered, computed from the request alone. */
-import { keptOf } from "../../scheduler/compression.ts";
-import { completionTokensMax } from "../../scheduler/room.ts";
-import type { GenerateRequest } from "../../scheduler/messages.ts";
+/** What a request must be answered, computed from the request and the device's sizes alone. */
+import type { ErrorCode } from "../../lib/core/errors.ts";
+import { keptSlots } from "../../lib/engine/compress/mod.ts";
 import type { EngineFacts } from "../../lib/engine/engine.ts";
+import { Buddy } from "../../pool/buddy.ts";
+import type { GenerateRequest } from "../../scheduler/messages.ts";
+import { completionTokensMax } from "../../scheduler/room.ts";
 import { expectedTokens, featureContent } from "../support/scripted_engine.ts";
-import { characterOf, EOS_ID, pixelsOf, ScriptedText } from "../support/scripted_text.ts";
+import { BAD_HEADER, characterOf, EOS_ID, pixelsOf, ScriptedText } from "../support/scripted_text.ts";
 import { IMAGE_TOKENS, MAX_MODEL_LEN } from "./scenario.ts";
+import { contentOf, promptTokens } from "./traffic.ts";
 
-export interface Expectation {
+export interface Answer {
   readonly ids: readonly number[];
   readonly text: string;
   readonly reason: "stop" | "length";
 }
 
-/** Prompt tokens as the scripted engine sees them: a picture's are its features. */
-function promptContents(request: GenerateRequest): number[] {
-  if (request.prompt.kind !== "chat") throw new Error("the simulation sends conversations");
-  const text = new ScriptedText();
-  return request.prompt.messages.flatMap(({ content }) =>
-    typeof content === "string"
-      ? text.encode(content, "chat", [])
-      : content.flatMap((part) =>
-        part.type === "text"
-          ? text.encode(part.text, "chat", [])
-          : Array.from({ length: IMAGE_TOKENS }, (_, i) => featureContent(pixelsOf(part.bytes), i))
-      )
-  );
+/** Where a cache is written shorter, and how many slots remain of those stored then. */
+export interface Shortening {
+  readonly atTokens: number;
+  readonly kept: number;
 }
 
-/** The answer to a request that is admitted by a server with these facts. */
-export function expectedAnswer(request: GenerateRequest, facts: EngineFacts): Expectation {
-  const prompt = promptContents(request);
-  const asked = request.compression;
-  const slots = asked ? keptOf(asked, prompt.length, facts.layers) : null;
-  const kept = slots?.[0] ?? null;
-  const fits = Math.min(MAX_MODEL_LEN - prompt.length, completionTokensMax(facts, prompt.length, slots));
-  const maxTokens = request.maxTokens ?? fits;
-  const { layers, vocabSize: vocab } = facts;
-  const all = expectedTokens({ layers, vocab, prompt, kept, seed: request.sampling.seed[0], maxTokens });
-  const ids: number[] = [];
-  let text = "";
-  for (const id of all) {
-    ids.push(id);
-    if (id === EOS_ID && !request.ignoreEos) return { ids, text, reason: "stop" };
-    text += characterOf(id);
-    const stop = Math.min(...request.stop.map((stop) => text.indexOf(stop)).filter((at) => at >= 0));
-    if (stop !== Infinity) return { ids, text: text.slice(0, stop), reason: "stop" };
+const text = new ScriptedText();
+
+/** What one request must get. Memory pressure decides nothing but whether and where a cache is written shorter. */
+export class Expectation {
+  /** Why it can never be served, or null when it can. */
+  readonly refusal: ErrorCode | null;
+  readonly #answers = new Map<number, Answer>();
+  #prompt: readonly number[] | null = null;
+
+  constructor(readonly request: GenerateRequest, private readonly facts: EngineFacts) {
+    this.refusal = this.#refusal();
   }
-  return { ids, text, reason: "length" };
+
+  /** Prompt tokens as the scripted engine sees them: a picture's are its features. */
+  get prompt(): readonly number[] {
+    return this.#prompt ??= contentOf(this.request).flatMap((part) =>
+      part.type === "text"
+        ? text.encode(part.text, "chat", [])
+        : Array.from({ length: IMAGE_TOKENS }, (_, i) => featureContent(pixelsOf(part.bytes), i))
+    );
+  }
+
+  /** Where its cache is written shorter when memory ran short at `pressureAt` stored tokens, or never (null). */
+  shortening(pressureAt: number | null): Shortening | null {
+    const { compression } = this.request;
+    if (!compression) return null;
+    const atTokens = compression.underPressure ? pressureAt : promptTokens(this.request);
+    if (atTokens === null) return null;
+    const kept = keptSlots(compression.method, compression.ratio, atTokens);
+    return kept < atTokens ? { atTokens, kept } : null;
+  }
+
+  /** The answer, had memory run short at `pressureAt` stored tokens, or never. */
+  answer(pressureAt: number | null = null): Answer {
+    const shortening = this.shortening(pressureAt);
+    const at = shortening?.atTokens ?? 0;
+    const known = this.#answers.get(at) ?? this.#answer(shortening);
+    this.#answers.set(at, known);
+    return known;
+  }
+
+  #answer(shortening: Shortening | null): Answer {
+    const { facts: { layers, vocabSize: vocab }, prompt, request: { sampling: { seed: [seed] } } } = this;
+    const maxTokens = this.request.maxTokens ?? this.#completionMax();
+    const kept = shortening?.kept ?? null, compressedSlots = shortening?.atTokens;
+    return this.#cut(expectedTokens({ layers, vocab, prompt, kept, compressedSlots, seed, maxTokens }));
+  }
+
+  #cut(all: readonly number[]): Answer {
+    const ids: number[] = [];
+    let text = "";
+    for (const id of all) {
+      ids.push(id);
+      if (id === EOS_ID && !this.request.ignoreEos) return { ids, text, reason: "stop" };
+      text += characterOf(id);
+      const stops = this.request.stop.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
+      if (stops.length > 0) return { ids, text: text.slice(0, Math.min(...stops)), reason: "stop" };
+    }
+    return { ids, text, reason: "length" };
+  }
+
+  /** Tokens that an answer may have: what the context and an empty pool leave. */
+  #completionMax(): number {
+    const prompt = promptTokens(this.request);
+    const shortening = this.shortening(null);
+    const kept = shortening === null ? null : new Uint32Array(this.facts.layers).fill(shortening.kept);
+    return Math.min(MAX_MODEL_LEN - prompt, completionTokensMax(this.facts, prompt, kept));
+  }
+
+  #refusal(): ErrorCode | null {
+    const { request, facts } = this;
+    const pictures = contentOf(request).filter((part) => part.type === "image").map(({ bytes }) => bytes);
+    if (pictures.some((bytes) => bytes[0] === BAD_HEADER)) return "invalid_image_format";
+    if (promptTokens(request) === 0) return "invalid_value";
+    const rows = new Buddy(facts.embeddingRows);
+    const roomy = [...new Set(pictures.map(String))].every(() => rows.allocateRun(IMAGE_TOKENS) !== null);
+    return this.#completionMax() >= (request.maxTokens ?? 1) && roomy ? null : "context_length_exceeded";
+  }
 }
