@@ -17,9 +17,10 @@ export function expectedPages(sequence: Sequence, shape: PoolShape, output: Outp
 /** Pages that its next token takes: none while every layer's last page has room. */
 export function growthPages({ pages, slots }: Sequence, { pageSlots }: PoolShape): number {
   if (pages === null) return 0;
+  const { tables } = pages.table;
   let count = 0;
   for (let layer = 0; layer < slots.length; layer++) {
-    if (slots[layer] >= pages.table.tables[layer].length * pageSlots) count++;
+    if (slots[layer] >= tables[layer].length * pageSlots) count++;
   }
   return count;
 }

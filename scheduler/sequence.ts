@@ -197,7 +197,10 @@ export class Sequence implements Ranked {
 
   /** Slots of every layer after `count` more tokens. */
   slotsAfter(count: number): Uint32Array {
-    return this.slots.map((slots) => slots + count);
+    // A loop: `map` of a typed array takes five times as long, and every decision asks for the first 64 prompts.
+    const after = new Uint32Array(this.slots.length);
+    for (let layer = 0; layer < after.length; layer++) after[layer] = this.slots[layer] + count;
+    return after;
   }
 
   took(token: number): void {

@@ -39,11 +39,11 @@ export function viewOf(parts: StageParts, stages: Stages, settings: ViewSettings
   // Whatever can come to prefill without a step that is chosen here.
   const coming = roster.count("intake") > 0 || stages.encode.company || encode.length > 0 ||
     lane.inFlight !== null;
-  const memory = memoryOf(parts);
+  const { memory, largestHeld } = memoryOf(parts);
   const wanted = sum(decode) + sum(compress) + sum(prefill.filter(({ begun }) => begun));
   // No copy is larger than the cache that it is made of.
   const short =
-    memory.availablePages < wanted + Math.max(largestHeld(parts), LOW_WATERMARK_SHARE * memory.totalPages);
+    memory.availablePages < wanted + Math.max(largestHeld, LOW_WATERMARK_SHARE * memory.totalPages);
   return {
     nowMs,
     policy,
@@ -73,18 +73,15 @@ function sum(entries: readonly { readonly pages: number }[]): number {
   return entries.reduce((total, { pages }) => total + pages, 0);
 }
 
-/** Pages of the sequence that holds most. */
-function largestHeld({ roster }: StageParts): number {
-  let most = 0;
-  for (const { pages } of roster.sequences()) if (pages !== null && pages.held > most) most = pages.held;
-  return most;
-}
-
-function memoryOf({ pool, roster, outputLength }: StageParts): MemoryView {
-  let promisedPages = 0;
+/** And the pages of the sequence that holds most. */
+function memoryOf({ pool, roster, outputLength }: StageParts): { memory: MemoryView; largestHeld: number } {
+  let promisedPages = 0, largestHeld = 0;
   for (const sequence of roster.sequences()) {
     if (sequence.pages === null) continue;
-    promisedPages += Math.max(0, expectedPages(sequence, pool.shape, outputLength) - sequence.pages.held);
+    const { held } = sequence.pages;
+    promisedPages += Math.max(0, expectedPages(sequence, pool.shape, outputLength) - held);
+    if (held > largestHeld) largestHeld = held;
   }
-  return { availablePages: pool.availablePages, promisedPages, totalPages: pool.shape.pageCount };
+  const memory = { availablePages: pool.availablePages, promisedPages, totalPages: pool.shape.pageCount };
+  return { memory, largestHeld };
 }
