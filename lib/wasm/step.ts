@@ -90,37 +90,20 @@ export class WasmStep implements Step {
 
   gatherRows(o: { x: Tensor; rows: Indices; out: Tensor }): void {
     const count = o.rows.values.length;
-    this.#tape.record("gatherRows", this.#sharers(count, 0), [
-      address(o.x),
-      indexAddress(o.rows),
-      count,
-      o.x.cols,
-      address(o.out),
-    ]);
+    const words = [address(o.x), indexAddress(o.rows), count, o.x.cols, address(o.out)];
+    this.#tape.record("gatherRows", this.#sharers(count, 0), words);
   }
 
   scatterRows(o: { x: Tensor; rows: Indices; out: Tensor }): void {
     const count = o.rows.values.length;
-    this.#tape.record("scatterRows", this.#sharers(count, 0), [
-      address(o.x),
-      indexAddress(o.rows),
-      count,
-      o.x.cols,
-      address(o.out),
-    ]);
+    const words = [address(o.x), indexAddress(o.rows), count, o.x.cols, address(o.out)];
+    this.#tape.record("scatterRows", this.#sharers(count, 0), words);
   }
 
   rmsNorm(o: { x: Tensor; weight: Tensor; eps: number; out: Tensor }): void {
     const { x, weight, eps, out } = o;
-    this.#tape.record("rmsNorm", this.#sharers(x.rows, 4 * x.rows * x.cols), [
-      address(x),
-      x.rows,
-      x.cols,
-      address(weight),
-      0,
-      bitsOf(eps),
-      address(out),
-    ]);
+    const words = [address(x), x.rows, x.cols, address(weight), 0, bitsOf(eps), address(out)];
+    this.#tape.record("rmsNorm", this.#sharers(x.rows, 4 * x.rows * x.cols), words);
   }
 
   layerNorm(o: { x: Tensor; weight: Tensor; bias: Tensor; eps: number; out: Tensor }): void {
@@ -166,13 +149,8 @@ export class WasmStep implements Step {
 
   gated(o: { x: Tensor; activation: Activation; out: Tensor }): void {
     const { x, activation, out } = o;
-    this.#tape.record("gated", this.#sharers(x.rows, 32 * x.rows * x.cols), [
-      address(x),
-      x.rows,
-      out.cols,
-      ACTIVATIONS.indexOf(activation),
-      address(out),
-    ]);
+    const words = [address(x), x.rows, out.cols, ACTIVATIONS.indexOf(activation), address(out)];
+    this.#tape.record("gated", this.#sharers(x.rows, 32 * x.rows * x.cols), words);
   }
 
   ropeWriteKv(
@@ -223,14 +201,8 @@ export class WasmStep implements Step {
 
   patchify(o: { pixels: Tensor; height: number; width: number; patch: number; out: Tensor }): void {
     const { pixels, height, width, patch, out } = o;
-    this.#tape.record("patchify", this.#sharers(out.rows, 0), [
-      address(pixels),
-      pixels.rows,
-      height,
-      width,
-      patch,
-      address(out),
-    ]);
+    const words = [address(pixels), pixels.rows, height, width, patch, address(out)];
+    this.#tape.record("patchify", this.#sharers(out.rows, 0), words);
   }
 
   visionEmbed(
@@ -258,11 +230,8 @@ export class WasmStep implements Step {
   }
 
   kvNorm(o: { pages: KvPages; jobs: KvJobs; scores: Tensor }): void {
-    this.#tape.record("kvNorm", this.#heads(o.jobs, o.pages.shape.kvHeads), [
-      ...this.#pages(o.pages),
-      ...this.#jobs(o.jobs),
-      address(o.scores),
-    ]);
+    const words = [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.scores)];
+    this.#tape.record("kvNorm", this.#heads(o.jobs, o.pages.shape.kvHeads), words);
   }
 
   kvTop(o: { jobs: KvJobs; kvHeads: number; scores: Tensor; kept: Tensor }): void {
@@ -272,19 +241,13 @@ export class WasmStep implements Step {
   }
 
   kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void {
-    this.#tape.record("kvGather", this.#heads(o.jobs, o.pages.shape.kvHeads), [
-      ...this.#pages(o.pages),
-      ...this.#jobs(o.jobs),
-      address(o.kept),
-    ]);
+    const words = [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.kept)];
+    this.#tape.record("kvGather", this.#heads(o.jobs, o.pages.shape.kvHeads), words);
   }
 
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
-    this.#tape.record("kvMean", this.#heads(o.jobs, o.pages.shape.kvHeads), [
-      ...this.#pages(o.pages),
-      ...this.#jobs(o.jobs),
-      o.factor,
-    ]);
+    const words = [...this.#pages(o.pages), ...this.#jobs(o.jobs), o.factor];
+    this.#tape.record("kvMean", this.#heads(o.jobs, o.pages.shape.kvHeads), words);
   }
 
   finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {
@@ -322,12 +285,8 @@ export class WasmStep implements Step {
   /** Records the quantisation of a matmul's rows; returns their address. */
   #quantiseRows(x: Tensor): number {
     const out = this.#takeScratch(x.rows * groups(x.cols) * ROW_GROUP_BYTES);
-    this.#tape.record("quantiseRows", this.#sharers(x.rows, 8 * x.rows * x.cols), [
-      address(x),
-      x.rows,
-      x.cols,
-      out,
-    ]);
+    const words = [address(x), x.rows, x.cols, out];
+    this.#tape.record("quantiseRows", this.#sharers(x.rows, 8 * x.rows * x.cols), words);
     return out;
   }
 
