@@ -18,6 +18,10 @@ for (const { mistake, breakage, symptom } of BROKEN_SCHEDULERS) {
     }
     assert(failure !== null, "one of the seeds fails");
     assert.match(failure.message, symptom);
+    const told =
+      failure.message.match(/^ *\d+\.\d\d ms {2}(intake|encode|prefill|compress|decode|emit) /gm) ??
+        [];
+    assert(told.length > 0 && told.length <= 50, `${told.length} deliveries are told of`);
     assert.match(
       failure.message,
       new RegExp(`Replay with: deno task sim --seed ${failure.seed} --deliveries 1000`),

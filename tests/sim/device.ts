@@ -31,7 +31,7 @@ export class Device {
     const { costs, faults, facts } = scenario;
     this.scripted = new ScriptedEngine(facts, {
       delay: (call, items, tokens) => {
-        journal.add(clock.now(), "device", `${call} of ${items} with ${tokens} tokens`);
+        journal.noted(clock.now(), "device", `${call} of ${items} with ${tokens} tokens`);
         return sleep(clock, callMs(random, costs[call], items, tokens));
       },
       fails: (call) => this.#fails(call),
@@ -49,7 +49,7 @@ export class Device {
     if (this.lost) return true;
     if (this.calm || !chance(this.random, this.scenario.faults.failedCalls)) return false;
     this.counts.met(`failed ${call} call`);
-    this.journal.add(this.clock.now(), "device", `${call} fails`);
+    this.journal.noted(this.clock.now(), "device", `${call} fails`);
     return true;
   }
 }

@@ -3,21 +3,51 @@ import type { StageMessages } from "../../scheduler/stage.ts";
 import type { Sequence } from "../../scheduler/sequence.ts";
 import type { PlanRecord } from "../../scheduler/trace.ts";
 
-/** Deliveries and device calls: at least every other one is a delivery. */
-const ENTRIES_MAX = 100;
+/** What is told of a failed world. */
+const DELIVERIES_TOLD = 50;
+/** Plans and calls of the device stand between deliveries. */
+const LINES_KEPT = 8 * DELIVERIES_TOLD;
+
+interface Line {
+  readonly text: string;
+  readonly delivery: boolean;
+}
 
 export class Journal {
-  readonly #lines: string[] = [];
+  /** A ring. */
+  readonly #lines: Line[] = [];
   #next = 0;
+  #lastPlan = "";
 
-  add(nowMs: number, who: string, what: string): void {
-    this.#lines[this.#next++ % ENTRIES_MAX] = `${nowMs.toFixed(2).padStart(10)} ms  ${who.padEnd(9)} ${what}`;
+  /** A message is delivered to `actor`. */
+  delivered(nowMs: number, actor: string, message: string): void {
+    this.#add(nowMs, actor, message, true);
+    this.#lastPlan = "";
   }
 
-  /** Oldest first. */
+  /** What was decided; the same decision again, with nothing between, says nothing new. */
+  planned(nowMs: number, plan: string): void {
+    if (plan !== this.#lastPlan) this.#add(nowMs, "plan", plan, false);
+    this.#lastPlan = plan;
+  }
+
+  /** What else happens: the device begins a call, the world ends. */
+  noted(nowMs: number, who: string, what: string): void {
+    this.#add(nowMs, who, what, false);
+  }
+
+  /** The last deliveries and what lies between them, oldest first. */
   toString(): string {
-    const from = this.#next % ENTRIES_MAX;
-    return [...this.#lines.slice(from), ...this.#lines.slice(0, from)].join("\n");
+    const from = this.#next % LINES_KEPT;
+    const lines = [...this.#lines.slice(from), ...this.#lines.slice(0, from)];
+    let told = 0, first = lines.length;
+    while (first > 0 && told < DELIVERIES_TOLD) if (lines[--first].delivery) told++;
+    return lines.slice(first).map(({ text }) => text).join("\n");
+  }
+
+  #add(nowMs: number, who: string, what: string, delivery: boolean): void {
+    const text = `${nowMs.toFixed(2).padStart(10)} ms  ${who.padEnd(9)} ${what}`;
+    this.#lines[this.#next++ % LINES_KEPT] = { text, delivery };
   }
 }
 

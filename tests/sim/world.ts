@@ -62,7 +62,7 @@ export interface History {
 }
 
 /** Turns without any delivery that a world may take: timers of clients and windows fire, a device stalls. */
-const QUIET_TURNS_MAX = 10_000;
+const QUIET_TURNS_MAX = 2_000;
 
 /** What a turn did. */
 const TIME_WENT_ON = 0;
@@ -129,7 +129,7 @@ class World {
         if (record.step !== "idle" && record.after !== null) {
           counts.met("second step handed over while one runs");
         }
-        this.#journal.add(clock.now(), "plan", describePlan(record));
+        this.#journal.planned(clock.now(), describePlan(record));
       },
       onStepFailure: () => this.#device.reported++,
     });
@@ -156,7 +156,7 @@ class World {
       },
     });
     this.#actors.onDelivery = (to, message) => {
-      this.#journal.add(clock.now(), to, describeMessage(message));
+      this.#journal.delivered(clock.now(), to, describeMessage(message));
       if (to !== "intake" || !("sequence" in message)) return;
       this.#checker.watch(message.sequence, this.#crowd.meet(message.sequence));
     };
@@ -243,7 +243,7 @@ class World {
   /** The busy part is over; faults cease, unless the device is lost. Everything that lives must end, in bounded time. */
   async #end(ending: Ending): Promise<void> {
     const crowd = this.#crowd, scheduler = this.#scheduler;
-    this.#journal.add(this.#clock.now(), "world", `ends: ${ending}`);
+    this.#journal.noted(this.#clock.now(), "world", `ends: ${ending}`);
     crowd.close();
     this.#device.calm = true;
     let stopped: Promise<void> = Promise.resolve();
