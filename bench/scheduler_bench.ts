@@ -30,7 +30,7 @@ function knownCosts(): StageCosts {
   return costs;
 }
 
-const windows = defaultWindows(RUNNING, 4096);
+const windows = defaultWindows(RUNNING, 4096, false);
 const roomy = planView({
   costs: knownCosts(),
   windows,

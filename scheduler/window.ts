@@ -15,14 +15,14 @@ export type BatchingStage = typeof BATCHING_STAGES[number];
 export type Windows = Readonly<Record<BatchingStage, WindowLimits>>;
 
 /**
- * Bounds that a server starts with: the paper's 1:3:9 order of batch sizes, inside what one step can use. What a batch
- * is within them follows from memory, from the measured knee and from the target of inter-token latency.
+ * Bounds that a server starts with. What a batch is within them follows from memory, from the measured knee and from the
+ * target of inter-token latency. A processor gains little from a larger batch, so its stages wait for nobody.
  */
-export function defaultWindows(maxNumSeqs: number, stepTokensMax: number): Windows {
+export function defaultWindows(maxNumSeqs: number, stepTokensMax: number, software: boolean): Windows {
   return {
-    encode: { items: 16, tokens: stepTokensMax, waitMs: 2 },
-    prefill: { items: 64, tokens: stepTokensMax, waitMs: 5 },
-    compress: { items: 64, tokens: 131_072, waitMs: 2 },
+    encode: { items: 16, tokens: stepTokensMax, waitMs: software ? 0 : 2 },
+    prefill: { items: 64, tokens: stepTokensMax, waitMs: software ? 0 : 5 },
+    compress: { items: 64, tokens: 131_072, waitMs: software ? 0 : 2 },
     decode: { items: maxNumSeqs, tokens: maxNumSeqs, waitMs: 0 },
   };
 }

@@ -59,7 +59,7 @@ type WindowFlags = Pick<
 
 /** The windows given by flag, the others by default. */
 export function chooseWindows(options: WindowFlags, facts: EngineFacts): Windows {
-  const chosen = defaultWindows(options.maxNumSeqs, facts.stepTokensMax);
+  const chosen = defaultWindows(options.maxNumSeqs, facts.stepTokensMax, facts.software);
   return {
     encode: options.encodeWindow ?? chosen.encode,
     prefill: options.prefillWindow ?? chosen.prefill,

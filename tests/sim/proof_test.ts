@@ -21,7 +21,7 @@ function calm(facts: Partial<EngineFacts>): (drawn: Scenario) => Scenario {
     policy: DYNAMIC,
     itlTargetMs: 100,
     prefixCache: true,
-    windows: defaultWindows(8, 48),
+    windows: defaultWindows(8, 48, false),
     limits: {
       maxNumSeqs: 8,
       waitingRequestsMax: 1_000,

@@ -34,7 +34,7 @@ export function planView(fields: Partial<PlanView> = {}): PlanView {
   return {
     nowMs: NOW_MS,
     policy: DYNAMIC,
-    windows: defaultWindows(32, 4096),
+    windows: defaultWindows(32, 4096, false),
     costs: new StageCosts(),
     itlTargetMs: 100,
     stepTokensMax: 4096,

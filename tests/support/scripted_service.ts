@@ -52,7 +52,7 @@ export function scriptedService(options: ScriptedServiceOptions = {}): ScriptedS
       ...options.model,
     },
     defaults: { maxTokens: null, compression: null },
-    windows: defaultWindows(8, facts.stepTokensMax),
+    windows: defaultWindows(8, facts.stepTokensMax, false),
     limits: { maxNumSeqs: 8 },
     clock: options.clock ?? systemClock,
     onStepFailure: () => {},

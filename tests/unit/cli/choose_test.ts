@@ -54,7 +54,7 @@ Deno.test("chooseWindows takes the flags given and the defaults for the others",
     decodeWindow: null,
   };
   assert.deepEqual(chooseWindows(flags, ENGINE_FACTS), {
-    ...defaultWindows(32, 4096),
+    ...defaultWindows(32, 4096, true),
     encode: encodeWindow,
   });
 });

@@ -140,3 +140,25 @@ Deno.test("createScheduler lets a lone prompt wait, however long it is", async (
   assert.equal((await ask("long")).end.type, "finished");
   await closeIdle(service);
 });
+
+Deno.test("createScheduler goes on with a prompt that has begun while many before it wait for its pages", async () => {
+  // Prompts of 60 tokens in chunks of 16; the pool holds one of them.
+  const gate = Promise.withResolvers<void>();
+  const service = scriptedService({
+    clock: new ManualClock(),
+    facts: { pageCount: 40, stepTokensMax: 16 },
+    behaviour: { delay: () => gate.promise },
+  });
+  const begun = answerTo(service.scheduler, requestOf("B".repeat(60), { maxTokens: 4 }));
+  await until(() => service.steps.length === 1);
+  const urgent = Array.from(
+    { length: 70 },
+    () => answerTo(service.scheduler, requestOf("A".repeat(60), { maxTokens: 4, priority: -1 })),
+  );
+  await setImmediate();
+  gate.resolve();
+  const ends = Promise.all([begun, ...urgent]);
+  await until(() => service.scheduler.snapshot().sequences === 0);
+  for (const { end } of await ends) assert.equal(end.type, "finished");
+  await closeIdle(service);
+});

@@ -24,7 +24,7 @@ function expected(text: string, kept: number | null = null, maxTokens = 8): numb
 }
 
 Deno.test("createScheduler answers a lone request without waiting for any window", async () => {
-  const windows = defaultWindows(8, 64);
+  const windows = defaultWindows(8, 64, false);
   const slow = Object.fromEntries(
     Object.entries(windows).map(([stage, window]) => [stage, { ...window, waitMs: 1e6 }]),
   ) as unknown as typeof windows;
