@@ -1,0 +1,151 @@
+/** Plots as Vega-Lite specifications, and SVG files of them. */
+import { fileURLToPath } from "node:url";
+import { coloursOf } from "./colours.ts";
+import { numberOf, type Row } from "./table.ts";
+
+export interface Axis {
+  readonly field: string;
+  /** With its unit. */
+  readonly title: string;
+  readonly log?: boolean;
+}
+
+export interface LinePlot {
+  readonly name: string;
+  readonly title: string;
+  readonly rows: readonly Row[];
+  readonly x: Axis;
+  /** One panel each, side by side. */
+  readonly y: readonly Axis[];
+  readonly series: { readonly field: string; readonly title: string };
+}
+
+/** A specification in Vega-Lite's own words; `vega-lite` itself checks it when it draws. */
+export type Specification = Readonly<Record<string, unknown>>;
+
+const PANEL = { width: 300, height: 240 };
+const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json";
+
+function scaleOf(axis: Axis): Specification {
+  return axis.log === true ? { type: "log" } : { type: "linear", zero: true };
+}
+
+/** Ticks of a logarithmic axis that a reader can name. */
+function axisOf(axis: Axis): Specification {
+  return { format: "~s", ...(axis.log === true ? { tickCount: 6 } : {}) };
+}
+
+function panel(plot: LinePlot, y: Axis, names: readonly string[]): Specification {
+  const { x, series, rows } = plot;
+  const values = rows.map((row) => ({
+    x: numberOf(row, x.field),
+    y: numberOf(row, y.field),
+    series: String(row[series.field]),
+  })).filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y) && !(y.log && point.y <= 0));
+  return {
+    ...PANEL,
+    data: { values },
+    mark: { type: "line", point: { size: 45 }, strokeWidth: 2 },
+    encoding: {
+      x: {
+        field: "x",
+        type: "quantitative",
+        title: x.title,
+        scale: scaleOf(x),
+        axis: { ...axisOf(x), grid: false },
+      },
+      y: { field: "y", type: "quantitative", title: y.title, scale: scaleOf(y), axis: axisOf(y) },
+      color: {
+        field: "series",
+        type: "nominal",
+        title: series.title,
+        sort: names,
+        scale: { domain: names, range: coloursOf(names) },
+      },
+    },
+  };
+}
+
+const LOOKS = {
+  background: "white",
+  config: {
+    font: "sans-serif",
+    axis: { labelFontSize: 12, titleFontSize: 13, titleFontWeight: "normal", gridColor: "#e6e6e6" },
+    legend: { labelFontSize: 12, titleFontSize: 13, symbolStrokeWidth: 3 },
+    title: { fontSize: 14, anchor: "start", fontWeight: "normal" },
+    view: { stroke: null },
+  },
+};
+
+export function linePlot(plot: LinePlot): Specification {
+  const names = [...new Set(plot.rows.map((row) => String(row[plot.series.field])))];
+  return {
+    $schema: SCHEMA,
+    ...LOOKS,
+    title: plot.title,
+    hconcat: plot.y.map((y) => panel(plot, y, names)),
+    spacing: 30,
+  };
+}
+
+export interface BarPlot {
+  readonly name: string;
+  readonly title: string;
+  readonly rows: readonly Row[];
+  /** Groups along the axis. */
+  readonly group: { readonly field: string; readonly title: string };
+  readonly y: readonly Axis[];
+  readonly series: { readonly field: string; readonly title: string };
+}
+
+export function barPlot({ title, rows, group, y: axes, series }: BarPlot): Specification {
+  const names = [...new Set(rows.map((row) => String(row[series.field])))];
+  return {
+    $schema: SCHEMA,
+    ...LOOKS,
+    title,
+    spacing: 30,
+    hconcat: axes.map((y) => ({
+      ...PANEL,
+      data: {
+        values: rows.map((row) => ({
+          group: String(row[group.field]),
+          y: numberOf(row, y.field),
+          series: String(row[series.field]),
+        })),
+      },
+      mark: { type: "bar" },
+      encoding: {
+        x: { field: "group", type: "nominal", title: group.title, sort: null, axis: { labelAngle: 0 } },
+        xOffset: { field: "series", sort: names },
+        y: { field: "y", type: "quantitative", title: y.title, axis: axisOf(y) },
+        color: {
+          field: "series",
+          type: "nominal",
+          title: series.title,
+          sort: names,
+          scale: { domain: names, range: coloursOf(names) },
+        },
+      },
+    })),
+  };
+}
+
+/** Draws in another process, which alone has the drawing library. Throws with what it said. */
+export async function writePlots(
+  plots: readonly { readonly path: string; readonly spec: Specification }[],
+): Promise<void> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-prompt", fileURLToPath(new URL("../svg/main.ts", import.meta.url))],
+    stdin: "piped",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const said = new Response(child.stderr).text();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(JSON.stringify(plots)));
+  await writer.close();
+  const { code } = await child.status;
+  if (code !== 0) throw new Error(`cannot draw the plots: ${await said}`);
+  await said;
+}
