@@ -1,6 +1,8 @@
 /** The experiments by name. */
+import { ablation } from "./ablation.ts";
 import type { Experiment } from "./experiment.ts";
+import { memory } from "./memory.ts";
 import { peers } from "./peers.ts";
 import { policies } from "./policies.ts";
 
-export const EXPERIMENTS: readonly Experiment[] = [policies, peers];
+export const EXPERIMENTS: readonly Experiment[] = [policies, ablation, memory, peers];

@@ -25,7 +25,7 @@ async function run(bench: Bench): Promise<void> {
   await using servers = new AsyncDisposableStack();
   const peers: Served[] = [];
   const open = async (starting: Promise<Served>) => void peers.push(servers.use(await starting));
-  await open(startOwn(OWN, [...compressFlags(options.compress), ...options.serverFlags]));
+  await open(startOwn(OWN, [...compressFlags(options.compress ?? "none"), ...options.serverFlags]));
   for (const peer of options.peers) await open(openPeer(peer));
   for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
     for (const pictures of PICTURES) {

@@ -8,6 +8,8 @@ export interface Axis {
   /** With its unit. */
   readonly title: string;
   readonly log?: boolean;
+  /** Shown as per cent. */
+  readonly share?: boolean;
 }
 
 export interface LinePlot {
@@ -18,6 +20,8 @@ export interface LinePlot {
   /** One panel each, side by side. */
   readonly y: readonly Axis[];
   readonly series: { readonly field: string; readonly title: string };
+  /** Marks on the lines, where the points were measured apart; true if left out. */
+  readonly points?: boolean;
 }
 
 /** A specification in Vega-Lite's own words; `vega-lite` itself checks it when it draws. */
@@ -30,9 +34,20 @@ function scaleOf(axis: Axis): Specification {
   return axis.log === true ? { type: "log" } : { type: "linear", zero: true };
 }
 
-/** Ticks of a logarithmic axis that a reader can name. */
-function axisOf(axis: Axis): Specification {
-  return { format: "~s", ...(axis.log === true ? { tickCount: 6 } : {}) };
+function axisOf({ log, share }: Axis): Specification {
+  return { format: share === true ? ".0%" : "~g", ...(log === true ? { tickCount: 6 } : {}) };
+}
+
+/** A logarithmic axis below the points has a tick at each of them, no more: they were chosen, not found. */
+function alongOf(axis: Axis, values: readonly number[]): { scale: Specification; axis: Specification } {
+  if (axis.log !== true) {
+    return { scale: { type: "linear", zero: true }, axis: { format: "~g", grid: false } };
+  }
+  const ticks = [...new Set(values)].sort((a, b) => a - b);
+  return {
+    scale: { type: "log", nice: false, padding: 10 },
+    axis: { values: ticks, format: "~g", grid: false, labelOverlap: false },
+  };
 }
 
 function panel(plot: LinePlot, y: Axis, names: readonly string[]): Specification {
@@ -45,15 +60,9 @@ function panel(plot: LinePlot, y: Axis, names: readonly string[]): Specification
   return {
     ...PANEL,
     data: { values },
-    mark: { type: "line", point: { size: 45 }, strokeWidth: 2 },
+    mark: { type: "line", point: plot.points === false ? false : { size: 45 }, strokeWidth: 2 },
     encoding: {
-      x: {
-        field: "x",
-        type: "quantitative",
-        title: x.title,
-        scale: scaleOf(x),
-        axis: { ...axisOf(x), grid: false },
-      },
+      x: { field: "x", type: "quantitative", title: x.title, ...alongOf(x, values.map((point) => point.x)) },
       y: { field: "y", type: "quantitative", title: y.title, scale: scaleOf(y), axis: axisOf(y) },
       color: {
         field: "series",
@@ -61,6 +70,7 @@ function panel(plot: LinePlot, y: Axis, names: readonly string[]): Specification
         title: series.title,
         sort: names,
         scale: { domain: names, range: coloursOf(names) },
+        legend: { symbolType: "stroke", symbolStrokeWidth: 4, symbolSize: 220 },
       },
     },
   };

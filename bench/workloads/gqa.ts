@@ -6,7 +6,7 @@ import { render } from "../scenes/render.ts";
 import { makeScene } from "../scenes/scene.ts";
 import { captionsOf, questionsOf } from "./gqa_files.ts";
 import { drawnImage, type Image, serials } from "./picture.ts";
-import { equals } from "./scoring.ts";
+import { captionScore, equals } from "./scoring.ts";
 import { lengthOf, type Workload, type WorkloadOptions } from "./workload.ts";
 
 /** Questions about one picture in a row of requests. GQA's own files have some 30; a user stays for fewer. */
@@ -64,7 +64,7 @@ export const gqaCaption: Workload = async (options) => {
   const questions = Array.from({ length: count }, (): ImageQuestion => {
     const scene = makeScene(draws, draws.integer(4, 6));
     const { question, answer } = ask(draws, scene, "caption")!;
-    return { image: drawnImage(render(scene)), question, group: "caption", score: equals(answer) };
+    return { image: drawnImage(render(scene)), question, group: "caption", score: captionScore(answer) };
   });
   return await toRequests(questions, options);
 };

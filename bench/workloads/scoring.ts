@@ -103,3 +103,14 @@ export function choiceScore(answer: string, choices: readonly string[]): Score {
   const right = letter(plain.indexOf(plainText(answer)));
   return (said) => chosenLetters(plainText(said), plain) === right ? 1 : 0;
 }
+
+/** A caption of the default model: the share of its parts, between commas, that are said at their place. */
+export function captionScore(caption: string): Score {
+  const partsOf = (text: string) => normalAnswer(text).split(",").map((part) => part.trim());
+  const expected = partsOf(caption);
+  return (said) => {
+    const parts = partsOf(said);
+    const right = expected.filter((part, index) => parts[index] === part).length;
+    return right / Math.max(expected.length, parts.length);
+  };
+}
