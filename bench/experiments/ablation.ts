@@ -4,7 +4,7 @@ import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { barPlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
 import { startOwn } from "../servers.ts";
-import type { Bench, Experiment, Report } from "./experiment.ts";
+import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { layoutFlags, layoutsOf } from "./layouts.ts";
 import { compressFlags, policyFlags } from "./policies.ts";
 
@@ -85,6 +85,7 @@ function report(all: readonly Row[]): Report {
         plain("errors", "errors"),
         percent("right", "right"),
       ]),
+      ...doubts(rows),
     ].join("\n"),
     plots: ["on", "off"].map((prefixCache) => ({
       name: `ablation-prefix-cache-${prefixCache}`,

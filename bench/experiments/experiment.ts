@@ -1,6 +1,5 @@
 /** What every experiment is given: its options, the table of its results, and a way to stop. */
-import { timestamp } from "../../lib/core/clock.ts";
-import { systemClock } from "../../lib/core/clock.ts";
+import { systemClock, timestamp } from "../../lib/core/clock.ts";
 import { Draws } from "../draws.ts";
 import { countedColumns, figureColumns } from "../load/columns.ts";
 import type { Targets } from "../load/figures.ts";
@@ -10,7 +9,7 @@ import type { Pace } from "../load/run.ts";
 import type { Served } from "../servers.ts";
 import { type WorkloadName, WORKLOADS } from "../workloads/mod.ts";
 import type { Specification } from "../report/plots.ts";
-import type { ResultTable, Row } from "../report/table.ts";
+import { numberOf, type ResultTable, type Row } from "../report/table.ts";
 
 export interface BenchOptions {
   readonly seed: string;
@@ -145,4 +144,20 @@ function summaryOf(row: Row): string {
   return `${value("requests_per_s")} requests/s, TTFT p50 ${value("ttft_p50_ms", 0)} p99 ${
     value("ttft_p99_ms", 0)
   } ms, ${row.refused ?? 0} refused, ${row.errors ?? 0} errors${right}`;
+}
+
+/** Later than this at p99, and the load was not the one that was meant: something else held the machine. */
+const LATENESS_MS_MAX = 25;
+
+/** A line about measurements that cannot be trusted; none when all can. */
+export function doubts(rows: readonly Row[]): string[] {
+  const late = rows.filter((row) => numberOf(row, "lateness_p99_ms") > LATENESS_MS_MAX);
+  if (late.length === 0) return [];
+  const cells = late.map((row) => `${row.cell} (${numberOf(row, "lateness_p99_ms").toFixed(0)} ms)`);
+  return [
+    "",
+    `Not to be trusted, since requests were sent more than ${LATENESS_MS_MAX} ms late at p99: ${
+      cells.join(", ")
+    }.`,
+  ];
 }

@@ -10,7 +10,7 @@ import { markdownTable, number, plain } from "../report/markdown.ts";
 import { linePlot } from "../report/plots.ts";
 import type { Row } from "../report/table.ts";
 import { startOwn } from "../servers.ts";
-import type { Bench, Experiment, Report } from "./experiment.ts";
+import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { layoutFlags, layoutsOf } from "./layouts.ts";
 import { COMPRESS_DEFAULT, compressFlags } from "./policies.ts";
 
@@ -106,6 +106,7 @@ function report(all: readonly Row[]): Report {
       ]),
       "",
       "The paper's averages on LLaVA-1.5-7B: 35.1 GB without its pool and 28.1 GB with it.",
+      ...doubts(rows),
     ].join("\n"),
     plots: [{
       name: "memory",

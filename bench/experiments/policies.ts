@@ -8,7 +8,7 @@ import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { linePlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
 import { startOwn } from "../servers.ts";
-import type { Bench, Experiment, Report } from "./experiment.ts";
+import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 
 export const POLICIES = ["dynamic", "fcfs", "p1c1d8", "p2c2d8", "p3c3d6", "p4c4d8"] as const;
 type Policy = typeof POLICIES[number];
@@ -159,6 +159,7 @@ function report(all: readonly Row[]): Report {
     "",
     "TTFT is request due to first non-empty text at the client; the paper's is prefill's end minus arrival at the " +
     "server. The bound is the smaller of the offered rate and the answered requests by the seconds in which the device was busy.",
+    ...doubts(rows),
   ].join("\n");
   return {
     text,
