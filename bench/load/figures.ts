@@ -113,7 +113,7 @@ export function figuresOf(
   const lastEndMs = Math.max(0, ...answered.map(({ sent }) => sent.endMs));
   const firstDueMs = sent.length === 0 ? 0 : Math.min(...sent.map(({ dueMs }) => dueMs));
   const lastDueMs = Math.max(0, ...sent.map(({ dueMs }) => dueMs));
-  const seconds = (lastEndMs - firstDueMs) / 1000;
+  const seconds = answered.length === 0 ? 0 : (lastEndMs - firstDueMs) / 1000;
   const perSecond = (count: number) => seconds > 0 ? count / seconds : 0;
   const total = (read: (answer: Answer) => number) =>
     answered.reduce((sum, { answer }) => sum + (read(answer) || 0), 0);

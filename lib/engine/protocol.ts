@@ -1,10 +1,12 @@
 /** Messages between the engine's client and its worker. Plain data: the channel may become a pipe. */
 import type { CompressSequence, EncodeImage, ForwardSequence } from "./engine.ts";
 import type { DeviceOptions } from "./device.ts";
+import type { LoadFormat } from "../model/directory.ts";
 import type { SizingOptions } from "./sizing.ts";
 
 export interface EngineOptions extends SizingOptions, DeviceOptions {
   readonly modelDir: string;
+  readonly loadFormat: LoadFormat;
 }
 
 export type EngineCall =
