@@ -4,5 +4,6 @@ import type { Experiment } from "./experiment.ts";
 import { memory } from "./memory.ts";
 import { peers } from "./peers.ts";
 import { policies } from "./policies.ts";
+import { scale } from "./scale.ts";
 
-export const EXPERIMENTS: readonly Experiment[] = [policies, ablation, memory, peers];
+export const EXPERIMENTS: readonly Experiment[] = [policies, ablation, memory, peers, scale];

@@ -8,7 +8,10 @@ export interface StageTime {
 export type StageTimes = Readonly<Record<string, StageTime>>;
 
 export interface Answer {
-  /** First chunk whose text is not empty; NaN for an answer without text. */
+  /**
+   * First chunk whose text is not empty. In an answer that is all without text (tokens that a made-up vocabulary has no words
+   * for) its first token; NaN for one without tokens.
+   */
   readonly firstTextMs: number;
   /** Last chunk with a choice in it. */
   readonly lastMs: number;
@@ -46,12 +49,11 @@ export class StreamError extends Error {
 }
 
 export class AnswerMeter {
-  #firstTextMs = NaN;
   #lastMs = NaN;
-  #lastTokenMs = NaN;
-  #chunks = 0;
   #finished = false;
-  readonly #gapsMs: number[] = [];
+  /** When each token came, and which was the first with text; −1 before it. */
+  readonly #tokenMs: number[] = [];
+  #firstText = -1;
   #text = "";
   #usage: Chunk["usage"] = null;
   #stages: StageTimes | null = null;
@@ -72,25 +74,20 @@ export class AnswerMeter {
     this.#text += content;
     // The last chunk may carry held-back text, and an empty one: it ends the answer and is no token of its own.
     if ((choice.finish_reason ?? null) !== null && content === "") return;
-    this.#chunks++;
-    if (Number.isNaN(this.#firstTextMs)) {
-      if (content === "") return;
-      this.#firstTextMs = nowMs;
-    } else {
-      this.#gapsMs.push(nowMs - this.#lastTokenMs);
-    }
-    this.#lastTokenMs = nowMs;
+    if (this.#firstText < 0 && content !== "") this.#firstText = this.#tokenMs.length;
+    this.#tokenMs.push(nowMs);
   }
 
   /** After the stream's end. Throws StreamError for one that broke off. */
   answer(): Answer {
     if (!this.#finished) throw new StreamError("cut_off");
+    const times = this.#tokenMs.slice(Math.max(0, this.#firstText));
     return {
-      firstTextMs: this.#firstTextMs,
+      firstTextMs: times[0] ?? NaN,
       lastMs: this.#lastMs,
-      gapsMs: this.#gapsMs,
+      gapsMs: times.slice(1).map((time, i) => time - times[i]),
       text: this.#text,
-      completionTokens: this.#usage?.completion_tokens ?? this.#chunks,
+      completionTokens: this.#usage?.completion_tokens ?? this.#tokenMs.length,
       promptTokens: this.#usage?.prompt_tokens ?? NaN,
       cachedTokens: this.#usage?.prompt_tokens_details?.cached_tokens ?? 0,
       stages: this.#stages,

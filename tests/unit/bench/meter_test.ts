@@ -71,6 +71,15 @@ Deno.test("an answer of one token has no time per token, one without text no TTF
   assert.ok(Number.isNaN(silent.answer().firstTextMs));
 });
 
+Deno.test("an answer of tokens without any text counts from its first token", () => {
+  const meter = new AnswerMeter();
+  meter.take(delta(""), 10);
+  meter.take(delta(""), 14);
+  meter.take(delta("", "length"), 15);
+  const { firstTextMs, gapsMs } = meter.answer();
+  assert.deepEqual([firstTextMs, gapsMs], [10, [4]]);
+});
+
 Deno.test("AnswerMeter refuses a stream that tells of an error or ends without an end", () => {
   const failed = new AnswerMeter();
   assert.throws(
