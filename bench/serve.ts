@@ -32,6 +32,7 @@ ${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join
   --out DIR              instead of bench/results/<machine>/<date>
   --machine NAME         instead of the processor's name
   --kv-compress M:R      compression of every server that is started; none if left out, mean-pool:0.8 in policies
+  --methods LIST         methods, quality: compression methods (streaming,knorm,mean-pool)
   --peer NAME=WHERE      peers: a URL, or a command whose server takes its port from {port}; repeatable
   --clients LIST         peers: clients of the closed loops
   --rates LIST           policies: multiples of the capacity
@@ -48,6 +49,7 @@ const { values, positionals } = parseArgs({
     out: { type: "string" },
     machine: { type: "string" },
     "kv-compress": { type: "string" },
+    methods: { type: "string", default: "streaming,knorm,mean-pool" },
     peer: { type: "string", multiple: true, default: [] },
     clients: { type: "string" },
     rates: { type: "string" },
@@ -69,6 +71,7 @@ function options(): BenchOptions {
     imageTokens: wholeOf(values["image-tokens"], "image-tokens"),
     fresh: values.fresh,
     compress: values["kv-compress"] ?? null,
+    methods: values.methods.split(","),
     peers: values.peer,
     clients: listOrNull(values.clients, "clients", wholeOf),
     rates: listOrNull(values.rates, "rates", positiveOf),

@@ -25,6 +25,8 @@ export interface BenchOptions {
   readonly fresh: boolean;
   /** METHOD:RATIO of every server started here; null leaves the caches whole. */
   readonly compress: string | null;
+  /** Names of compression methods, as the server knows them. */
+  readonly methods: readonly string[];
   readonly peers: readonly string[];
   /** null takes the experiment's own. */
   readonly clients: readonly number[] | null;
