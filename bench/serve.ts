@@ -36,7 +36,7 @@ ${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join
   --peer NAME=WHERE      peers: a URL, or a command whose server takes its port from {port}; repeatable
   --clients LIST         peers: clients of the closed loops
   --rates LIST           policies: multiples of the capacity
-  --rounds N             peers: how often all is measured
+  --rounds N             policies, peers: how often all is measured; medians are shown
 ${LOAD_HELP}`;
 
 const { values, positionals } = parseArgs({

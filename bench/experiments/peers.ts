@@ -2,8 +2,8 @@
  * This server and others, the same questions in a closed loop, rounds alternating between them: repeated pictures (several
  * questions a picture) and fresh ones (a pixel of each differs, so that no cache helps).
  */
-import { percentile } from "../percentile.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
+import { medians } from "../report/medians.ts";
 import { barPlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
 import { openPeer, type Served, startOwn } from "../servers.ts";
@@ -53,28 +53,18 @@ async function run(bench: Bench): Promise<void> {
   }
 }
 
-const MEDIANS = [
-  ...["requests_per_s", "ttft_p50_ms", "ttft_p99_ms", "tpot_p50_ms", "right"],
-  ...STAGES.flatMap((stage) => [`${stage}_wait_ms`, `${stage}_run_ms`]),
-];
-
-/** Medians over the rounds. */
 function byServer(rows: readonly Row[]): Row[] {
-  const groups = Map.groupBy(rows, ({ pictures, clients, server }) => `${pictures}/${clients}/${server}`);
-  return [...groups.values()].map((rounds) => ({
-    pictures: rounds[0].pictures,
-    clients: rounds[0].clients,
-    server: rounds[0].server,
-    rounds: rounds.length,
-    errors: rounds.reduce((sum, row) => sum + numberOf(row, "errors") + numberOf(row, "refused"), 0),
-    ...Object.fromEntries(MEDIANS.map((name) => [
-      name,
-      percentile(rounds.map((row) => numberOf(row, name)).filter(Number.isFinite), 0.5),
-    ])),
-  })).sort((a, b) =>
-    PICTURES.indexOf(a.pictures as "fresh") - PICTURES.indexOf(b.pictures as "fresh") ||
-    numberOf(a, "clients") - numberOf(b, "clients")
-  );
+  return medians(rows, ["pictures", "clients", "server"])
+    .sort((a, b) =>
+      PICTURES.indexOf(a.pictures as "fresh") - PICTURES.indexOf(b.pictures as "fresh") ||
+      numberOf(a, "clients") - numberOf(b, "clients")
+    );
+}
+
+/** "1.5 + 3.0": waiting and working; "–" for a stage that no request visited. */
+function stageTime(row: Row, stage: string): string {
+  const [wait, run] = [numberOf(row, `${stage}_wait_ms`), numberOf(row, `${stage}_run_ms`)];
+  return Number.isNaN(wait) ? "–" : `${wait.toFixed(1)} + ${run.toFixed(1)}`;
 }
 
 function report(all: readonly Row[]): Report {
@@ -116,13 +106,7 @@ function report(all: readonly Row[]): Report {
       markdownTable(own, [
         plain("pictures", "pictures"),
         plain("clients", "clients"),
-        ...STAGES.map((stage) => ({
-          heading: stage,
-          text: (row: Row) =>
-            `${numberOf(row, `${stage}_wait_ms`).toFixed(1)} + ${
-              numberOf(row, `${stage}_run_ms`).toFixed(1)
-            }`,
-        })),
+        ...STAGES.map((stage) => ({ heading: stage, text: (row: Row) => stageTime(row, stage) })),
       ]),
     ].join("\n"),
     plots: PICTURES.map((pictures) => ({

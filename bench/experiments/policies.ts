@@ -5,6 +5,7 @@
  */
 import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
+import { medians } from "../report/medians.ts";
 import { linePlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
 import { startOwn } from "../servers.ts";
@@ -14,8 +15,8 @@ export const POLICIES = ["dynamic", "fcfs", "p1c1d8", "p2c2d8", "p3c3d6", "p4c4d
 type Policy = typeof POLICIES[number];
 const BASELINE: Policy = "p1c1d8";
 
-const FULL = { requests: 200, rates: [0.25, 0.5, 0.8, 1, 2, 4] };
-const QUICK = { requests: 60, rates: [0.5, 1, 2, 4] };
+const FULL = { requests: 200, rounds: 2, rates: [0.25, 0.5, 0.8, 1, 2, 4] };
+const QUICK = { requests: 60, rounds: 1, rates: [0.5, 1, 2, 4] };
 const WARM_UP_REQUESTS = 12;
 /** Clients of the closed loop that finds the capacity: twice the largest static decode batch. */
 const CAPACITY_CLIENTS = 16;
@@ -67,14 +68,17 @@ async function run(bench: Bench): Promise<void> {
     // The same gaps at every rate, only shorter.
     timesMs: arrivalTimesMs(poisson(rate * capacityPerSecond), bench.draws("arrivals"), count),
   }));
-  for (const [turn, { rate, timesMs }] of loads.entries()) {
-    for (let i = 0; i < POLICIES.length; i++) {
-      const policy = POLICIES[(turn + i) % POLICIES.length];
-      const own = { ...columns, policy, load: rate, rate_per_s: rate * capacityPerSecond };
-      await bench.cell(`${policy}/${rate}x`, own, async () => {
-        await using served = await startOwn(policy, serverFlags(policy));
-        return await bench.load(`${policy} ${rate}x`, served, requests, warmUp, { kind: "open", timesMs });
-      });
+  for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
+    for (const [turn, { rate, timesMs }] of loads.entries()) {
+      for (let i = 0; i < POLICIES.length; i++) {
+        // Another one begins at each rate and in each round.
+        const policy = POLICIES[(turn + round + i) % POLICIES.length];
+        const own = { ...columns, policy, load: rate, round, rate_per_s: rate * capacityPerSecond };
+        await bench.cell(`${policy}/${rate}x/round ${round}`, own, async () => {
+          await using served = await startOwn(policy, serverFlags(policy));
+          return await bench.load(`${policy} ${rate}x`, served, requests, warmUp, { kind: "open", timesMs });
+        });
+      }
     }
   }
 }
@@ -109,8 +113,10 @@ function ratioLines(rows: readonly Row[]): string[] {
 
 function report(all: readonly Row[]): Report {
   const capacity = all.find((row) => row.cell === `capacity/${BASELINE}`);
-  const rows = all
-    .filter((row) => typeof row.load === "number" && !String(row.cell).endsWith("(stopped)"))
+  const measured = all.filter((row) =>
+    typeof row.load === "number" && !String(row.cell).endsWith("(stopped)")
+  );
+  const rows = medians(measured, ["policy", "load"])
     .map((row): Row => ({
       ...row,
       of_bound: ofBound(row),
@@ -129,7 +135,7 @@ function report(all: readonly Row[]): Report {
     `Open loop, Poisson arrivals, one seed, ${rows[0]?.requests ?? 0} requests of \`${
       rows[0]?.workload
     }\` a cell, ` +
-    `compression \`${
+    `medians of ${rows[0]?.rounds ?? 0} rounds, compression \`${
       rows[0]?.compress
     }\`. ${BASELINE}'s capacity (closed loop, ${CAPACITY_CLIENTS} clients): ` +
     `${numberOf(capacity ?? {}, "requests_per_s").toFixed(1)} requests/s.`,
@@ -159,7 +165,7 @@ function report(all: readonly Row[]): Report {
     "",
     "TTFT is request due to first non-empty text at the client; the paper's is prefill's end minus arrival at the " +
     "server. The bound is the smaller of the offered rate and the answered requests by the seconds in which the device was busy.",
-    ...doubts(rows),
+    ...doubts(measured),
   ].join("\n");
   return {
     text,

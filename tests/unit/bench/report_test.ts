@@ -3,6 +3,7 @@ import { policies } from "../../../bench/experiments/policies.ts";
 import { peers } from "../../../bench/experiments/peers.ts";
 import { coloursOf } from "../../../bench/report/colours.ts";
 import { markdownTable, number, percent, plain } from "../../../bench/report/markdown.ts";
+import { medians } from "../../../bench/report/medians.ts";
 import { linePlot } from "../../../bench/report/plots.ts";
 import { formatCsv, numberOf, parseCsv, ResultTable, type Row } from "../../../bench/report/table.ts";
 import { percentile } from "../../../bench/percentile.ts";
@@ -55,6 +56,19 @@ Deno.test("markdownTable writes numbers with their digits and a dash for none", 
     ]),
     "| A | B | C |\n| --- | --- | --- |\n| x\\|y | 1.3 | 50.0 % |\n| z | – | – |",
   );
+});
+
+Deno.test("medians joins rounds and leaves out what was not measured in one", () => {
+  const rows = [
+    { cell: "a1", server: "a", load: 1, value: 1, other: NaN },
+    { cell: "a2", server: "a", load: 1, value: 5, other: 3 },
+    { cell: "a3", server: "a", load: 1, value: 2, other: "" },
+    { cell: "b1", server: "b", load: 1, value: 7, other: 8 },
+  ];
+  assert.deepEqual(medians(rows, ["server", "load"]), [
+    { cell: "a1", server: "a", load: 1, value: 2, other: 3, rounds: 3 },
+    { cell: "b1", server: "b", load: 1, value: 7, other: 8, rounds: 1 },
+  ]);
 });
 
 Deno.test("a name has the same colour whatever stands beside it, and no two share one", () => {
