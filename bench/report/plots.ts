@@ -34,14 +34,16 @@ function scaleOf(axis: Axis): Specification {
   return axis.log === true ? { type: "log" } : { type: "linear", zero: true };
 }
 
+/** Linear axes choose their own format; another one would have them write 2e+2. */
 function axisOf({ log, share }: Axis): Specification {
-  return { format: share === true ? ".0%" : "~g", ...(log === true ? { tickCount: 6 } : {}) };
+  if (share === true) return { format: ".0%" };
+  return log === true ? { format: "~g", tickCount: 6 } : {};
 }
 
 /** A logarithmic axis below the points has a tick at each of them, no more: they were chosen, not found. */
 function alongOf(axis: Axis, values: readonly number[]): { scale: Specification; axis: Specification } {
   if (axis.log !== true) {
-    return { scale: { type: "linear", zero: true }, axis: { format: "~g", grid: false } };
+    return { scale: { type: "linear", zero: true }, axis: { grid: false } };
   }
   const ticks = [...new Set(values)].sort((a, b) => a - b);
   return {
