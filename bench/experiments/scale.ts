@@ -151,8 +151,8 @@ async function runReplicas(bench: Bench): Promise<void> {
 
 async function run(bench: Bench): Promise<void> {
   await runDevices(bench);
-  await runReplicas(bench);
   await calibrate(bench);
+  await runReplicas(bench);
 }
 
 function ratios(rows: readonly Row[]): string[] {
