@@ -1,5 +1,4 @@
 /** The cost model against this machine: measured step times in, open loads out, beside the same loads measured. */
-import { defaultWindows } from "../../scheduler/mod.ts";
 import { DYNAMIC } from "../../scheduler/policy.ts";
 import type { Bench } from "../experiments/experiment.ts";
 import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
@@ -25,6 +24,7 @@ const IMAGE_TOKENS = 64;
 const MAX_MODEL_LEN = 2048;
 const SEQUENCES_MAX = 32;
 const POOL_TOKENS = 65_536;
+const STEP_TOKENS_MAX = 4096;
 const WORKLOAD = "gqa-caption";
 
 /** Steps of one closed loop by stage; prefill's units are tokens, those of the others items. */
@@ -58,7 +58,7 @@ function worldOf(lines: Lines, overheadMs: number): World {
       ...{ layers: 1, vocabSize: 1024, pageBytes: 1, pageSlots: PAGE_SLOTS },
       pageCount: POOL_TOKENS / PAGE_SLOTS,
       embeddingRows: IMAGE_TOKENS * SEQUENCES_MAX,
-      stepTokensMax: defaultWindows(SEQUENCES_MAX, 1024).prefill.tokens,
+      stepTokensMax: STEP_TOKENS_MAX,
     },
     imageTokens: IMAGE_TOKENS,
     maxModelLen: MAX_MODEL_LEN,

@@ -55,7 +55,7 @@ export async function simulateLoad(world: World, requests: readonly VirtualReque
       imageTokens: world.imageTokens,
     },
     defaults: { maxTokens: null, compression: world.compression },
-    windows: defaultWindows(world.maxNumSeqs, world.facts.stepTokensMax),
+    windows: defaultWindows(world.maxNumSeqs, world.facts.stepTokensMax, world.facts.software),
     limits: {
       maxNumSeqs: world.maxNumSeqs,
       waitingRequestsMax: world.waitingRequestsMax,
