@@ -108,9 +108,10 @@ async function runExperiment(experiment: Experiment, folder: string, bench: Benc
     const { text, plots } = experiment.report(bench.table.rows);
     const pictures = plots.map((plot) => `\n![${plot.name}](${plot.name}.svg)\n`).join("");
     const command = `deno task bench:serve ${Deno.args.join(" ")}`;
+    const commits = [...new Set(bench.table.rows.map((row) => row.commit))].join(", ");
     await Deno.writeTextFile(
       `${folder}/${name}.md`,
-      `# ${name}: ${experiment.summary}\n\n${commitName()}, ${machineName()}, ${timestamp()}, \`${command}\`\n\n${text}\n${pictures}`,
+      `# ${name}: ${experiment.summary}\n\nCommit ${commits}, ${machineName()}, ${timestamp()}, \`${command}\`\n\n${text}\n${pictures}`,
     );
     await writePlots(plots.map((plot) => ({ path: `${folder}/${plot.name}.svg`, spec: plot.spec })));
     console.log(`\n${text}\n\nwritten to ${folder}/${name}.md and .csv`);
