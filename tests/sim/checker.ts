@@ -84,6 +84,17 @@ export class Checker {
     }
   }
 
+  /** A sequence was admitted to wait: together they have few prompt tokens, or it is alone. */
+  admitted({ request: { id }, admitted, ended, state }: Sequence, waitingTokensMax: number): void {
+    if (ended || state === "intake" || admitted === null) return;
+    let tokens = 0;
+    for (const { sequence } of this.#watched) {
+      if (!sequence.ended && sequence.pages === null) tokens += sequence.admitted?.ids.length ?? 0;
+    }
+    if (tokens === admitted.ids.length) return;
+    assert(tokens <= waitingTokensMax, `${id} waits though ${tokens} prompt tokens wait with it`);
+  }
+
   /** A request was answered to its end. Those that rank before it and have no token yet were overtaken. */
   answered(sequence: Sequence): void {
     for (const watched of this.#watched) {

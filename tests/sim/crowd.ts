@@ -43,7 +43,8 @@ export class Crowd {
   readonly #here = new Map<string, Member>();
   /** Of requests whose sequences have not been seen yet, whether their clients are still here or not. */
   readonly #expectations = new Map<string, Expectation>();
-  #open = true;
+  /** Cancels the next arrival. */
+  #cancelArrival: () => void = () => {};
 
   constructor(private readonly parts: CrowdParts) {}
 
@@ -55,8 +56,7 @@ export class Crowd {
   /** Everyone comes at their time from now on, until {@link close}. `meanGapMs` lies between two arrivals. */
   open(meanGapMs: number): void {
     const { clock, counts, random, scenario: { arrivals } } = this.parts;
-    clock.after(within(random, 0, 2 * meanGapMs), () => {
-      if (!this.#open) return;
+    this.#cancelArrival = clock.after(within(random, 0, 2 * meanGapMs), () => {
       let coming = 1;
       if (chance(random, arrivals.bursts)) {
         coming = between(random, 2, arrivals.burstMax);
@@ -69,7 +69,7 @@ export class Crowd {
 
   /** Nobody comes any more. */
   close(): void {
-    this.#open = false;
+    this.#cancelArrival();
   }
 
   /** The next client comes now. */

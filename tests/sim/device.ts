@@ -45,6 +45,11 @@ export class Device {
     return this.scripted.failures + this.scripted.notFiniteRows > 0;
   }
 
+  /** Nothing is under way, neither on the device nor beside it. */
+  get idle(): boolean {
+    return this.scripted.calls === 0 && this.images.preparing === 0;
+  }
+
   #fails(call: ScriptedCall): boolean {
     if (this.lost) return true;
     if (this.calm || !chance(this.random, this.scenario.faults.failedCalls)) return false;

@@ -9,6 +9,7 @@ import type { EngineFacts } from "../../lib/engine/engine.ts";
 import { KvPool } from "../../pool/mod.ts";
 import { StagedScheduler } from "../../scheduler/mod.ts";
 import { policyText } from "../../scheduler/policy.ts";
+import type { Sequence } from "../../scheduler/sequence.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { EOS_ID, IMAGE_ID, ScriptedText } from "../support/scripted_text.ts";
 import { requestMs, restMsMax } from "./bounds.ts";
@@ -89,6 +90,8 @@ class World {
   readonly #pool: KvPool;
   readonly #checker: Checker;
   readonly #crowd: Crowd;
+  /** The sequence that came to intake last. */
+  #atIntake: Sequence | null = null;
   #deliveries = 0;
   #quietTurns = 0;
   #trace = 0;
@@ -158,6 +161,7 @@ class World {
     this.#actors.onDelivery = (to, message) => {
       this.#journal.delivered(clock.now(), to, describeMessage(message));
       if (to !== "intake" || !("sequence" in message)) return;
+      this.#atIntake = message.sequence;
       this.#checker.watch(message.sequence, this.#crowd.meet(message.sequence));
     };
   }
@@ -232,6 +236,9 @@ class World {
   #deliver(name: ActorName): number {
     this.#deliveries++;
     this.#actors.deliver(name);
+    if (name === "intake" && this.#atIntake !== null) {
+      this.#checker.admitted(this.#atIntake, this.#scenario.limits.waitingTokensMax);
+    }
     return 1 + DISPATCHED + this.#actors.names.indexOf(name);
   }
 
@@ -266,7 +273,10 @@ class World {
       await this.#turn();
     }
     let done = false;
-    void stopped.then(() => done = true);
+    void stopped.then(() => {
+      done = true;
+      assert(ending !== "close" || this.#device.scripted.calls === 0, "close waits for the device");
+    }).catch((error) => this.#crowd.failure ??= error);
     await this.#rest();
     assert(done, `${ending} resolves once nothing runs`);
   }
@@ -275,13 +285,16 @@ class World {
   async #rest(): Promise<void> {
     for (;;) {
       await setImmediate();
-      if (this.#waiting().length === 0 && !this.#actors.woken && this.#clock.timers === 0) return;
+      const quiet = this.#waiting().length === 0 && !this.#actors.woken;
+      if (quiet && this.#device.idle) break;
       await this.#turn();
     }
   }
 
   #checkRest(): void {
     const { scripted, reported } = this.#device;
+    if (this.#crowd.failure !== null) throw this.#crowd.failure;
+    assert.equal(this.#clock.timers, 0, "nobody waits for any time any more");
     assert.deepEqual(scripted.violations, []);
     assert.equal(reported, scripted.failures, "every failed call is reported");
     assert.equal(this.#scheduler.snapshot().sequences, 0, "every sequence has ended");

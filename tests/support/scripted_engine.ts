@@ -114,12 +114,17 @@ export class ScriptedEngine implements Engine {
   notFiniteRows = 0;
   readonly pages: ScriptedPages;
   readonly #features = new Map<number, number>();
-  /** Calls that have begun and not ended. The device runs them one after the other, in order. */
+  /** The device runs them one after the other, in order. */
   #calls = 0;
   #last: Promise<void> = Promise.resolve();
 
   constructor(readonly facts: EngineFacts, private readonly behaviour: ScriptedBehaviour = WELL_BEHAVED) {
     this.pages = new ScriptedPages(facts);
+  }
+
+  /** Calls that have begun and not ended. */
+  get calls(): number {
+    return this.#calls;
   }
 
   async encode(images: readonly EncodeImage[]): Promise<void> {
