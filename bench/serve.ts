@@ -1,75 +1,146 @@
 /**
- * `deno task bench`: first figures of the whole server on this machine, over HTTP and in another process: time from
- * process start to the listening line, then TTFT, time per token and tokens per second alone and with 16 requests in flight.
- * `--csv FILE` appends one line a workload. Arguments after `--` go to `start`.
+ * `deno task bench:serve --exp NAME`: an experiment over whole servers. It starts and stops them, writes a row of CSV a
+ * measurement, and at the end a page with tables and plots under `bench/results/<machine>/<date>`. See HELP.
  */
 import { parseArgs } from "node:util";
-import { systemClock } from "../lib/core/clock.ts";
-import { type Sample, streamOnce } from "./client.ts";
-import { startProcess } from "../tests/support/process.ts";
-import { percentile } from "./percentile.ts";
+import { timestamp } from "../lib/core/clock.ts";
+import { Bench, type BenchOptions, type Experiment } from "./experiments/experiment.ts";
+import { EXPERIMENTS } from "./experiments/mod.ts";
+import { commitName, machineName } from "./machine.ts";
+import {
+  listOrNull,
+  LOAD_HELP,
+  LOAD_OPTIONS,
+  positiveOf,
+  targetsOf,
+  wholeOf,
+  wholeOrNull,
+  workloadOf,
+} from "./options.ts";
+import { writePlots } from "./report/plots.ts";
+import { ResultTable } from "./report/table.ts";
+import { stopOnInterrupt } from "./stop.ts";
 
-/** Tokens of every completion: generation goes on past the end of the answer so that all are equally long. */
-const COMPLETION_TOKENS = 64;
-const WORKLOADS = [
-  { name: "alone", concurrency: 1, requests: 12 },
-  { name: "16 concurrent", concurrency: 16, requests: 64 },
-] as const;
+const HELP = `deno task bench:serve --exp NAME [flags] [-- flags of every server that is started]
 
-interface Figures {
-  readonly name: string;
-  readonly requests: number;
-  readonly ttft50: number;
-  readonly ttft95: number;
-  readonly tpot50: number;
-  readonly tokensPerSecond: number;
-}
+experiments:
+${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join("\n")}
 
-async function measure(url: string, workload: typeof WORKLOADS[number]): Promise<Figures> {
-  const samples: Sample[] = [];
-  let left: number = workload.requests;
-  const begun = systemClock.now();
-  const client = async () => {
-    while (left-- > 0) samples.push(await streamOnce(url, samples.length, COMPLETION_TOKENS));
-  };
-  await Promise.all(Array.from({ length: workload.concurrency }, client));
-  const seconds = (systemClock.now() - begun) / 1000;
-  const ttft = samples.map((sample) => sample.ttftMs);
-  const tpot = samples.map((sample) => (sample.totalMs - sample.ttftMs) / (sample.tokens - 1));
-  return {
-    name: workload.name,
-    requests: samples.length,
-    ttft50: percentile(ttft, 0.5),
-    ttft95: percentile(ttft, 0.95),
-    tpot50: percentile(tpot, 0.5),
-    tokensPerSecond: samples.reduce((sum, sample) => sum + sample.tokens, 0) / seconds,
-  };
-}
+  --quick                fewer requests, loads and rounds
+  --resume               goes on in the newest results of this machine: what is there is not measured again
+  --budget SECONDS       begins no measurement after so long; --resume goes on
+  --out DIR              instead of bench/results/<machine>/<date>
+  --machine NAME         instead of the processor's name
+  --kv-compress M:R      compression of every server that is started; none if left out, mean-pool:0.8 in policies
+  --methods LIST         methods, quality: compression methods (streaming,knorm,mean-pool)
+  --peer NAME=WHERE      peers: a URL, or a command whose server takes its port from {port}; repeatable
+  --clients LIST         peers: clients of the closed loops
+  --rates LIST           policies: multiples of the capacity
+  --rounds N             policies, peers: how often all is measured; medians are shown
+${LOAD_HELP}`;
 
 const { values, positionals } = parseArgs({
-  args: Deno.args,
-  options: { csv: { type: "string" } },
+  options: {
+    ...LOAD_OPTIONS,
+    exp: { type: "string", multiple: true, default: [] },
+    quick: { type: "boolean", default: false },
+    resume: { type: "boolean", default: false },
+    budget: { type: "string" },
+    out: { type: "string" },
+    machine: { type: "string" },
+    "kv-compress": { type: "string" },
+    methods: { type: "string", default: "streaming,knorm,mean-pool" },
+    peer: { type: "string", multiple: true, default: [] },
+    clients: { type: "string" },
+    rates: { type: "string" },
+    rounds: { type: "string" },
+    help: { type: "boolean", default: false },
+  },
   allowPositionals: true,
 });
-const server = await startProcess(positionals);
-try {
-  console.log(server.banner.join("\n"));
-  console.log(`listening ${server.startMs.toFixed(0)} ms after the process was started`);
-  // Kernels are compiled and caches filled by a first round, which is not counted.
-  for (let index = 0; index < 2; index++) await streamOnce(server.url, index, COMPLETION_TOKENS);
-  console.log("| workload | requests | TTFT p50 ms | TTFT p95 ms | TPOT p50 ms | tokens/s |");
-  console.log("| --- | --- | --- | --- | --- | --- |");
-  for (const workload of WORKLOADS) {
-    const figures = await measure(server.url, workload);
-    const cells = [figures.ttft50, figures.ttft95, figures.tpot50, figures.tokensPerSecond].map((x) =>
-      x.toFixed(1)
-    );
-    console.log(`| ${[figures.name, figures.requests, ...cells].join(" | ")} |`);
-    if (values.csv !== undefined) {
-      const line = [new Date().toISOString(), figures.name, figures.requests, ...cells].join(",");
-      await Deno.writeTextFile(values.csv, `${line}\n`, { append: true });
-    }
+
+function options(): BenchOptions {
+  return {
+    seed: values.seed,
+    quick: values.quick,
+    requests: wholeOrNull(values.requests, "requests"),
+    workload: values.workload === undefined ? null : workloadOf(values.workload),
+    outputTokens: wholeOrNull(values["output-tokens"], "output-tokens"),
+    data: values.data ?? null,
+    contextTokens: wholeOf(values["context-tokens"], "context-tokens"),
+    imageTokens: wholeOf(values["image-tokens"], "image-tokens"),
+    fresh: values.fresh,
+    compress: values["kv-compress"] ?? null,
+    methods: values.methods.split(","),
+    peers: values.peer,
+    clients: listOrNull(values.clients, "clients", wholeOf),
+    rates: listOrNull(values.rates, "rates", positiveOf),
+    rounds: wholeOrNull(values.rounds, "rounds"),
+    targets: targetsOf(values.goodput),
+    connectionsMax: wholeOf(values.connections, "connections"),
+    timeoutMs: 1000 * positiveOf(values.timeout, "timeout"),
+    serverFlags: positionals,
+    budgetMs: values.budget === undefined ? Infinity : 1000 * positiveOf(values.budget, "budget"),
+  };
+}
+
+/** The folder of results; with `resume` the newest one that this machine has. */
+function resultsFolder(machine: string, resume: boolean): string {
+  const base = new URL(`results/${machine}/`, import.meta.url).pathname;
+  const dates = resume && exists(base) ? [...Deno.readDirSync(base)].map(({ name }) => name).sort() : [];
+  return base + (dates.at(-1) ?? timestamp().slice(0, 10));
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
   }
-} finally {
-  await server.stop();
+}
+
+async function runExperiment(experiment: Experiment, folder: string, bench: Bench): Promise<void> {
+  const { name } = experiment;
+  try {
+    await experiment.run(bench);
+  } finally {
+    const { text, plots } = experiment.report(bench.table.rows);
+    const pictures = plots.map((plot) => `\n![${plot.name}](${plot.name}.svg)\n`).join("");
+    const command = `deno task bench:serve ${Deno.args.join(" ")}`;
+    const commits = [...new Set(bench.table.rows.map((row) => row.commit))].join(", ");
+    await Deno.writeTextFile(
+      `${folder}/${name}.md`,
+      `# ${name}: ${experiment.summary}\n\nCommit ${commits}, ${machineName()}, ${timestamp()}, \`${command}\`\n\n${text}\n${pictures}`,
+    );
+    await writePlots(plots.map((plot) => ({ path: `${folder}/${plot.name}.svg`, spec: plot.spec })));
+    console.log(`\n${text}\n\nwritten to ${folder}/${name}.md and .csv`);
+    if (bench.left > 0) console.log(`${bench.left} measurements were not begun: --resume goes on`);
+  }
+}
+
+if (values.help || values.exp.length === 0) {
+  console.log(HELP);
+  Deno.exit(values.help ? 0 : 2);
+}
+const chosen = values.exp.map((name) => {
+  const found = EXPERIMENTS.find((experiment) => experiment.name === name);
+  if (found === undefined) {
+    console.error(`--exp: expected one of ${EXPERIMENTS.map(({ name }) => name).join(", ")}, got "${name}"`);
+    Deno.exit(2);
+  }
+  return found;
+});
+const machine = values.machine ?? machineName();
+const folder = values.out ?? resultsFolder(machine, values.resume);
+Deno.mkdirSync(folder, { recursive: true });
+const stop = stopOnInterrupt((line) => console.error(line));
+for (const experiment of chosen) {
+  const table = new ResultTable(`${folder}/${experiment.name}.csv`, values.resume);
+  const common = { commit: commitName(), machine, seed: values.seed };
+  await runExperiment(
+    experiment,
+    folder,
+    new Bench(options(), table, stop, common, (line) => console.error(line)),
+  );
 }

@@ -58,7 +58,9 @@ export function checkPool(pool: KvPool): void {
     for (const table of pages.table.tables) {
       takeFor(table.subarray(pages.sharedPages), "is private to a sequence");
     }
-    for (const table of pages.target?.tables ?? []) takeFor(table, "is private to a sequence");
+    for (const table of [pages.keep, ...pages.target?.tables ?? []]) {
+      takeFor(table, "is private to a sequence");
+    }
   }
   for (const [page, count] of names.entries()) {
     assert(pool.counted.names(page) === count, `page ${page} counts those who name it`);

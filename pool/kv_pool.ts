@@ -13,7 +13,7 @@ import { pagesForSlots, PageTable } from "./page_table.ts";
 import type { PoolShape } from "./pool_shape.ts";
 import { NO_ENTRY, PrefixCache } from "./prefix_cache.ts";
 import type { PrefixChain } from "./prefix_chain.ts";
-import { type PageOwner, SequencePages } from "./sequence_pages.ts";
+import { NO_PAGES, type PageOwner, SequencePages } from "./sequence_pages.ts";
 
 export class KvPool {
   /** For checks. */
@@ -145,6 +145,17 @@ export class KvPool {
     return this.#extend(pages.table, slots);
   }
 
+  /** Takes `count` pages for what prefill keeps of the prompt; they go back with the raw cache. False without them. */
+  keep(pages: SequencePages, count: number): boolean {
+    this.#assertHeld(pages);
+    assert(pages.keep.length === 0, "what is kept has its pages at once");
+    if (count > this.availablePages) return false;
+    this.#makeRoom(count);
+    pages.keep = this.counted.take(count).slice();
+    this.#notePeak();
+    return true;
+  }
+
   /**
    * Where another sequence has published the same page first, its page stays the shared one and this sequence's stays
    * private. Publishing ends there: the pages behind would have a parent that this sequence does not name.
@@ -273,7 +284,7 @@ export class KvPool {
     const count = table.missing(slots);
     if (count > this.availablePages) return false;
     if (count > 0) {
-      while (this.freePages < count) this.cache.evictOldest();
+      this.#makeRoom(count);
       table.extend(slots, this.counted.take(count));
       this.#notePeak();
     }
@@ -281,9 +292,16 @@ export class KvPool {
     return true;
   }
 
-  /** Lets go of the table of a sequence; returns the pages that no sequence names afterwards. */
+  /** Evicts until `count` pages are free. */
+  #makeRoom(count: number): void {
+    while (this.freePages < count) this.cache.evictOldest();
+  }
+
+  /** Lets go of the raw cache of a sequence; returns the pages that no sequence names afterwards. */
   #letGo(pages: SequencePages): number {
-    let count = this.#free(pages.table, pages.sharedPages);
+    this.counted.letGo(pages.keep);
+    let count = this.#free(pages.table, pages.sharedPages) + pages.keep.length;
+    pages.keep = NO_PAGES;
     // Deepest first: the order in which they may be evicted.
     for (let entry = pages.leaf; entry !== NO_ENTRY; entry = this.cache.parent(entry)) {
       if (this.cache.letGo(entry)) count += this.shape.layers;

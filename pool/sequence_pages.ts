@@ -3,6 +3,8 @@ import type { PageTable } from "./page_table.ts";
 import { NO_ENTRY } from "./prefix_cache.ts";
 import type { PrefixChain } from "./prefix_chain.ts";
 
+export const NO_PAGES = new Uint32Array(0);
+
 /**
  * What the pages of a sequence are: as prefill wrote them; those with a shorter copy on its way; the shorter copy; what
  * decoding adds to. Nothing is copied between the states but by the compressor.
@@ -15,6 +17,8 @@ export class SequencePages {
   target: PageTable | null = null;
   /** What to be again when a replacement is abandoned. */
   ownerBefore: PageOwner = "raw";
+  /** Where prefill keeps what compression will need. */
+  keep: Uint32Array = NO_PAGES;
   /** The last prefix entry it names; it names all parents of that entry. */
   leaf = NO_ENTRY;
   /** How many entries that are: the first pages of each layer, shared through the prefix cache. */
@@ -26,9 +30,9 @@ export class SequencePages {
     public chain: PrefixChain | null,
   ) {}
 
-  /** Pages named, of both tables; shared ones too. */
+  /** Pages named, of both tables and what is kept; shared ones too. */
   get held(): number {
-    return this.table.pages + (this.target?.pages ?? 0);
+    return this.table.pages + (this.target?.pages ?? 0) + this.keep.length;
   }
 
   /** Pages that nobody else names. */

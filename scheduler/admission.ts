@@ -1,10 +1,12 @@
 /** What a request asks of this server, counted before anything is reserved; what can never be served is refused here. */
 import { RequestError } from "../lib/core/errors.ts";
 import { IMAGES_PER_REQUEST_MAX } from "../lib/core/limits.ts";
+import type { ImageSpan } from "../lib/engine/compress/method.ts";
+import type { EngineFacts } from "../lib/engine/engine.ts";
 import type { ImagePreparer } from "../lib/image/image.ts";
 import type { TemplateMessage, TextProcessor } from "../lib/text/text.ts";
 import { chainOf, type PoolShape, type PrefixChain } from "../pool/mod.ts";
-import { keptOf } from "./compression.ts";
+import { keepPages, keptOf } from "./compression.ts";
 import type { ChatMessage, Compression, GenerateRequest, Prompt } from "./messages.ts";
 import { pictureHash, type PictureStore } from "./pictures.ts";
 import { completionTokensMax } from "./room.ts";
@@ -47,6 +49,8 @@ export interface AdmittedPrompt {
   readonly images: readonly AdmittedImage[];
   readonly maxTokens: number;
   readonly compression: Compression | null;
+  /** Pages in which prefill keeps what compression needs; they go back with the raw cache. */
+  readonly keepPages: number;
   /** What of it may be shared with other prompts that begin alike. */
   readonly chain: PrefixChain;
 }
@@ -56,6 +60,7 @@ export interface AdmissionParts {
   readonly images: ImagePreparer;
   readonly pictures: PictureStore;
   readonly pool: PoolShape;
+  readonly facts: Pick<EngineFacts, "shape" | "layers" | "pageBytes">;
   readonly model: ModelFacts;
   readonly defaults: RequestDefaults;
 }
@@ -75,8 +80,9 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
   const compression = request.compression === undefined ? parts.defaults.compression : request.compression;
   const kept = compression === null || compression.underPressure
     ? null
-    : keptOf(compression, ids.length, parts.pool.layers);
-  const maxTokens = maxTokensOf(request, ids.length, kept, parts);
+    : keptOf(compression, ids.length, parts.pool.layers, spansOf(images));
+  const keep = compression === null || kept === null ? 0 : keepPages(compression, ids.length, parts.facts);
+  const maxTokens = maxTokensOf(request, ids.length, kept, keep, parts);
   if (!parts.pictures.fits(images)) {
     throw new RequestError(
       "context_length_exceeded",
@@ -90,8 +96,13 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
     images,
     maxTokens,
     compression,
+    keepPages: keep,
     chain: chainOf(ids, parts.pool.pageSlots, images, `${request.tenant}\0${request.cacheSalt}`),
   };
+}
+
+function spansOf(images: readonly AdmittedImage[]): ImageSpan[] {
+  return images.map(({ firstToken, rows }) => ({ first: firstToken, count: rows }));
 }
 
 function picturesOf(messages: readonly ChatMessage[]): SourceImage[] {
@@ -219,11 +230,12 @@ function maxTokensOf(
   request: GenerateRequest,
   promptTokens: number,
   kept: Uint32Array | null,
+  keep: number,
   { model, pool, defaults }: AdmissionParts,
 ): number {
   const { maxModelLen } = model;
   const contextMax = maxModelLen - promptTokens;
-  const poolMax = completionTokensMax(pool, promptTokens, kept);
+  const poolMax = completionTokensMax(pool, promptTokens, kept, keep);
   const asked = request.maxTokens;
   if (contextMax < 1) {
     throw new RequestError(

@@ -91,10 +91,13 @@ export class Compress implements Actor<StageMessages["compress"]> {
   #adopt(sequence: Sequence, endedMs: number): void {
     const { clock, pool, metrics } = this.parts;
     const { prompt, pages, compressionPoint: point } = sequence;
-    assert(point !== null && pages?.target, "a compressed sequence has target pages");
+    assert(
+      prompt.compression !== null && point !== null && pages?.target,
+      "a compressed sequence has target pages",
+    );
     const { pageBytes } = pool.shape;
     sequence.compression = {
-      method: point.method,
+      method: prompt.compression.method,
       promptTokens: prompt.ids.length,
       storedTokens: point.atTokens,
       keptTokens: point.kept.reduce((sum, kept) => sum + kept, 0) / point.kept.length,

@@ -1,16 +1,73 @@
-/** What the scheduler knows of compression methods: how many slots remain. */
-import { keptSlots } from "../lib/engine/compress/mod.ts";
+/** What the scheduler knows of compression: how many slots remain, and what prefill must keep for it. */
+import { keptByLayer, needOf } from "../lib/engine/compress/mod.ts";
+import { computedFrom, needBytes } from "../lib/engine/compress/need.ts";
+import type { ImageSpan, MethodName } from "../lib/engine/compress/method.ts";
+import { parseCompression as parseMethod, type SettingsProblem } from "../lib/engine/compress/settings.ts";
+import type { EngineFacts } from "../lib/engine/engine.ts";
 import type { Compression } from "./messages.ts";
 
-/** What `auto` does when memory is short. It needs nothing but the cache, and on the default model it costs least. */
-export const AUTO_COMPRESSION: Compression = { method: "streaming", ratio: 0.5, underPressure: true };
+/** What `auto` does when memory is short: it needs nothing but the cache, and costs least on the default model. */
+const AUTO_METHOD: MethodName = "streaming";
+const AUTO_RATIO = 0.5;
+/** Caches that `auto` leaves as they are. */
+const AUTO_MIN_TOKENS = 256;
+
+export type ParsedCompression =
+  /** null is `none`. */
+  | { readonly ok: true; readonly compression: Compression | null }
+  | { readonly ok: false; readonly problem: SettingsProblem };
+
+/** The wish of a request or of the command line: the method with its settings, and `min_tokens`. Absent and null are one. */
+export function parseCompression(asked: Readonly<Record<string, unknown>>): ParsedCompression {
+  const record = Object.fromEntries(
+    Object.entries(asked).filter(([, value]) => value !== null && value !== undefined),
+  );
+  const { method, min_tokens: least, ...rest } = record;
+  if (method === "none" && rest.quantize === undefined) return { ok: true, compression: null };
+  const underPressure = method === "auto";
+  const minTokens = least ?? (underPressure ? AUTO_MIN_TOKENS : 0);
+  if (!(typeof minTokens === "number" && Number.isInteger(minTokens) && minTokens >= 0)) {
+    const kind = typeof minTokens === "number" ? "value" : "type";
+    return {
+      ok: false,
+      problem: { field: "min_tokens", kind, message: "min_tokens must be a whole number" },
+    };
+  }
+  const size = "budget" in rest || !underPressure ? {} : { ratio: AUTO_RATIO };
+  const parsed = parseMethod({ ...size, ...rest, method: underPressure ? AUTO_METHOD : method });
+  if (!parsed.ok) return parsed;
+  if (parsed.compression.quantise !== null) {
+    return {
+      ok: false,
+      problem: { field: "quantize", kind: "unknown", message: "quantised caches are not served yet" },
+    };
+  }
+  return { ok: true, compression: { ...parsed.compression, underPressure, minTokens } };
+}
 
 /** Slots that remain in each layer of `slots` stored ones, or null when nothing would be saved. */
 export function keptOf(
-  { method, ratio }: Compression,
+  compression: Compression,
   slots: number,
   layers: number,
+  images: readonly ImageSpan[],
 ): Uint32Array | null {
-  const kept = new Uint32Array(layers).fill(keptSlots(method, ratio, slots));
+  if (slots < compression.minTokens) return null;
+  const kept = keptByLayer(compression, { slots: new Uint32Array(layers).fill(slots), images });
   return kept.some((count) => count < slots) ? kept : null;
+}
+
+/** Pages in which prefill keeps what the method needs of a prompt. */
+export function keepPages(
+  compression: Compression,
+  promptTokens: number,
+  { shape, layers, pageBytes }: Pick<EngineFacts, "shape" | "layers" | "pageBytes">,
+): number {
+  const need = needOf(compression);
+  return need === null ? 0 : Math.ceil(needBytes(need, shape, layers, promptTokens) / pageBytes);
+}
+
+/** Leading prompt tokens that need not be computed for it, as far as a prefix cache has them. */
+export function sharableTokens(compression: Compression | null, promptTokens: number): number {
+  return computedFrom(compression === null ? null : needOf(compression), promptTokens);
 }

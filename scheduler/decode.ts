@@ -5,7 +5,6 @@
 import { assert } from "../lib/core/assert.ts";
 import { RequestError } from "../lib/core/errors.ts";
 import type { Actor } from "./actor.ts";
-import { keptOf } from "./compression.ts";
 import { growthPages } from "./demand.ts";
 import type { StageEntry } from "./plan_view.ts";
 import { pagesAfter } from "./room.ts";
@@ -82,17 +81,14 @@ export class Decode implements Actor<StageMessages["decode"]> {
 
   /** Running sequences whose caches may be compressed when memory is short. */
   compressible(): StageEntry[] {
-    const { pool, engine } = this.parts;
+    const { shape } = this.parts.pool;
     const entries: StageEntry[] = [];
     const shown: Sequence[] = [];
     for (const sequence of this.#queue) {
-      const { prompt, rankMs, order, sinceMs, stored } = sequence;
-      if (sequence.ended || !prompt.compression?.underPressure || sequence.compressionPoint !== null) {
-        continue;
-      }
-      const kept = keptOf(prompt.compression, stored, engine.facts.layers);
+      const kept = sequence.ended ? null : sequence.keptUnderPressure();
       if (kept === null) continue;
-      entries.push({ rankMs, order, sinceMs, tokens: stored, pages: pagesAfter(pool.shape, kept, 0) });
+      const { rankMs, order, sinceMs, stored } = sequence;
+      entries.push({ rankMs, order, sinceMs, tokens: stored, pages: pagesAfter(shape, kept, 0) });
       shown.push(sequence);
     }
     this.#shownCompressible = shown;
@@ -101,13 +97,10 @@ export class Decode implements Actor<StageMessages["decode"]> {
 
   /** Takes these of the sequences that were shown to be compressible out of the queue, at their compression points. */
   takeToCompress(items: readonly number[]): Sequence[] {
-    const { clock, engine } = this.parts;
+    const { clock } = this.parts;
     const sequences = items.map((index) => this.#shownCompressible[index]);
     for (const sequence of sequences) {
-      const { compression } = sequence.prompt;
-      const kept = compression === null ? null : keptOf(compression, sequence.stored, engine.facts.layers);
-      assert(kept !== null, "a compressible sequence becomes shorter");
-      sequence.compressHere(kept);
+      sequence.compressHere();
       sequence.moveTo("compress", clock.now());
       this.withdraw(sequence);
     }

@@ -11,7 +11,10 @@ export function expectedPages(sequence: Sequence, shape: PoolShape, output: Outp
   const later = Math.max(0, stored - point.atTokens);
   const last = pagesAfter(shape, point.kept, later);
   if (sequence.compressed) return last;
-  return Math.max(last, uniformPages(shape, point.atTokens) + pagesAfter(shape, point.kept, 0));
+  return Math.max(
+    last,
+    uniformPages(shape, point.atTokens) + prompt.keepPages + pagesAfter(shape, point.kept, 0),
+  );
 }
 
 /** Pages that its next token takes: none while every layer's last page has room. */

@@ -1,7 +1,7 @@
 /** What goes into the scheduler and what comes out. Plain data. */
 import type { RequestError } from "../lib/core/errors.ts";
 import type { SamplingParams } from "../lib/engine/engine.ts";
-import type { CompressionMethod } from "../lib/engine/compress/mod.ts";
+import type { Compression as MethodCompression, MethodName } from "../lib/engine/compress/method.ts";
 import type { PoolGauges } from "../pool/mod.ts";
 
 /** A part of a chat message after validation. `param` is its field path in the body, for error messages. */
@@ -20,11 +20,12 @@ export type Prompt =
   | { readonly kind: "text"; readonly text: string; readonly param: string }
   | { readonly kind: "tokens"; readonly tokens: readonly number[]; readonly param: string };
 
-export interface Compression {
-  readonly method: CompressionMethod;
-  readonly ratio: number;
+/** What compresses a request's cache, and when. */
+export interface Compression extends MethodCompression {
   /** Only when memory is short; otherwise as soon as the prompt is stored. */
-  readonly underPressure?: boolean;
+  readonly underPressure: boolean;
+  /** Shorter prompts stay as they are. */
+  readonly minTokens: number;
 }
 
 /** One request to generate one completion. */
@@ -54,7 +55,7 @@ export interface StageTimings {
 }
 
 export interface CompressionUsage {
-  readonly method: CompressionMethod | "none";
+  readonly method: MethodName;
   readonly promptTokens: number;
   /** Tokens that were stored when it was compressed: those of the prompt, and of the answer if memory was short later. */
   readonly storedTokens: number;

@@ -167,7 +167,7 @@ export class StagedScheduler implements MeasuredScheduler {
     this.actors.start({
       intake: new Intake(
         parts,
-        { ...options, pictures, pool: pool.shape },
+        { ...options, pictures, pool: pool.shape, facts },
         limits.waitingTokensMax ?? WAITING_TOKENS_MAX,
       ),
       encode,

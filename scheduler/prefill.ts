@@ -52,6 +52,8 @@ export class Prefill implements Actor<StageMessages["prefill"]> {
     const now = clock.now();
     const sequences = this.#shown.slice(0, chunks.length);
     this.#queue.removeAll(sequences);
+    // All cached prefixes are named before any member takes pages: what one evicts must not be what another begins with.
+    for (const sequence of sequences) if (sequence.pages === null) this.#open(sequence);
     const members = sequences.map((sequence, index) => {
       this.#takePages(sequence);
       roster.enterStep(sequence, now);
@@ -88,27 +90,37 @@ export class Prefill implements Actor<StageMessages["prefill"]> {
       order,
       sinceMs,
       tokens: tokensToStore - cached,
-      pages: pool.openingPages(sequence.prompt.chain, cached, slots),
-      pagesLater: Math.max(0, expectedPages(sequence, pool.shape, outputLength) - pool.pagesFor(slots)),
+      pages: pool.openingPages(sequence.prompt.chain, cached, slots) + sequence.prompt.keepPages,
+      pagesLater: Math.max(
+        0,
+        expectedPages(sequence, pool.shape, outputLength) - pool.pagesFor(slots) -
+          sequence.prompt.keepPages,
+      ),
       begun: false,
     };
   }
 
-  #takePages(sequence: Sequence): void {
-    const { pool } = this.parts;
-    const slots = sequence.slotsAfter(sequence.tokensToStore);
-    if (sequence.pages === null) this.#open(sequence, slots);
-    else assert(pool.grow(sequence.pages, slots), "a stream goes on when there are pages for it");
-  }
-
-  #open(sequence: Sequence, slots: Uint32Array): void {
+  /** Begins with what the prefix cache has of the prompt. */
+  #open(sequence: Sequence): void {
     const { pool, roster, metrics } = this.parts;
     const cached = cachedTokens(sequence, pool);
     sequence.pages = pool.open(sequence.prompt.chain, cached);
-    assert(pool.grow(sequence.pages, slots), "a prompt begins when there are pages for it");
     if (sequence.cachedTokens === null) roster.begun(sequence);
     else metrics.resumed++;
     sequence.foundCached(cached);
+  }
+
+  /** Pages of everything that it has to store, and at its beginning those in which prefill keeps something. */
+  #takePages(sequence: Sequence): void {
+    const { pool } = this.parts;
+    const { pages, prompt, tokensToStore } = sequence;
+    assert(pages !== null, "a sequence that stores has begun");
+    assert(
+      pool.grow(pages, sequence.slotsAfter(tokensToStore)),
+      "a prompt goes on when there are pages for it",
+    );
+    const keep = sequence.compressed || pages.keep.length > 0 ? 0 : prompt.keepPages;
+    if (keep > 0) assert(pool.keep(pages, keep), "what is kept of a prompt has pages");
   }
 
   /** The cached prefix that had its pictures' tokens was evicted while it waited. */

@@ -1,11 +1,16 @@
 /** What of a prompt is in the prefix cache already. */
 import type { KvPool } from "../pool/mod.ts";
+import { sharableTokens } from "./compression.ts";
 import type { Sequence } from "./sequence.ts";
 
-/** Leading prompt tokens that need not be computed; at least one is always left, whose logits are sampled from. */
-export function cachedTokens({ prompt }: Sequence, pool: KvPool): number {
+/**
+ * Leading prompt tokens that need not be computed. The last one always is, for its logits, and so are those that
+ * compression wants to have seen.
+ */
+export function cachedTokens({ prompt, compressionPoint }: Sequence, pool: KvPool): number {
   const { pageSlots } = pool.shape;
-  const most = Math.floor((prompt.ids.length - 1) / pageSlots) * pageSlots;
+  const compression = compressionPoint === null ? null : prompt.compression;
+  const most = Math.floor(sharableTokens(compression, prompt.ids.length) / pageSlots) * pageSlots;
   return Math.min(most, pool.cached(prompt.chain));
 }
 

@@ -20,18 +20,19 @@ export function pagesAfter(shape: PoolShape, slots: ArrayLike<number>, more: num
 }
 
 /**
- * Pages at the fullest moment. `kept`: slots that remain of the prompt in each layer, null without compression. The
- * token generated last is never stored.
+ * Pages at the fullest moment. `kept`: slots that remain of the prompt in each layer, null without compression.
+ * `keep`: pages in which prefill keeps what compression needs, until then. The token generated last is never stored.
  */
 export function peakPages(
   shape: PoolShape,
   promptTokens: number,
   kept: ArrayLike<number> | null,
+  keep: number,
   maxTokens: number,
 ): number {
   const more = Math.max(0, maxTokens - 1);
   if (kept === null) return uniformPages(shape, promptTokens + more);
-  const both = uniformPages(shape, promptTokens) + pagesAfter(shape, kept, 0);
+  const both = uniformPages(shape, promptTokens) + keep + pagesAfter(shape, kept, 0);
   return Math.max(both, pagesAfter(shape, kept, more));
 }
 
@@ -40,13 +41,14 @@ export function completionTokensMax(
   shape: PoolShape,
   promptTokens: number,
   kept: ArrayLike<number> | null,
+  keep: number,
 ): number {
-  if (peakPages(shape, promptTokens, kept, 1) > shape.pageCount) return 0;
+  if (peakPages(shape, promptTokens, kept, keep, 1) > shape.pageCount) return 0;
   // The layers fill their last pages at different tokens: search the largest completion that fits.
   let least = 1, most = Math.floor(shape.pageCount / shape.layers) * shape.pageSlots * shape.layers;
   while (least < most) {
     const middle = Math.ceil((least + most) / 2);
-    if (peakPages(shape, promptTokens, kept, middle) <= shape.pageCount) least = middle;
+    if (peakPages(shape, promptTokens, kept, keep, middle) <= shape.pageCount) least = middle;
     else most = middle - 1;
   }
   return least;

@@ -6,14 +6,16 @@
  * same place: it stores its stream again, compresses at the same token, and goes on as if nothing had happened.
  */
 import { assert } from "../lib/core/assert.ts";
-import type { CompressSequence, ForwardSequence } from "../lib/engine/engine.ts";
+import type { ImageSpan } from "../lib/engine/compress/method.ts";
+import { needOf } from "../lib/engine/compress/mod.ts";
+import type { CompressSequence, ForwardSequence, SequenceKeep } from "../lib/engine/engine.ts";
 import { FEATURE_ROW } from "../lib/ops/backend.ts";
 import type { SequencePages } from "../pool/mod.ts";
 import type { AdmittedPrompt } from "./admission.ts";
 import type { EventChannel } from "./channel.ts";
 import type { Completion } from "./completion.ts";
 import { keptOf } from "./compression.ts";
-import type { Compression, CompressionUsage, GenerateRequest } from "./messages.ts";
+import type { CompressionUsage, GenerateRequest } from "./messages.ts";
 import type { TimedStage } from "./metrics.ts";
 import type { Picture } from "./pictures.ts";
 import type { Ranked } from "./rank.ts";
@@ -45,7 +47,7 @@ const NEXT_STATES: Readonly<Record<SequenceState, readonly SequenceState[]>> = {
 };
 
 /** When a sequence is compressed, and into what. */
-export interface CompressionPoint extends Compression {
+export interface CompressionPoint {
   /** Tokens of the stream that are stored then. */
   readonly atTokens: number;
   /** Slots that remain in each layer. */
@@ -119,8 +121,8 @@ export class Sequence implements Ranked {
     this.slots = new Uint32Array(layers);
     const { compression } = prompt;
     if (compression === null || compression.underPressure) return;
-    const kept = keptOf(compression, prompt.ids.length, layers);
-    if (kept !== null) this.#compressionPoint = { ...compression, atTokens: prompt.ids.length, kept };
+    const kept = keptOf(compression, prompt.ids.length, layers, this.#imageSpans());
+    if (kept !== null) this.#compressionPoint = { atTokens: prompt.ids.length, kept };
   }
 
   get prompt(): AdmittedPrompt {
@@ -161,11 +163,18 @@ export class Sequence implements Ranked {
     return until - this.#stored;
   }
 
-  /** Memory is short: it will be compressed at the token where it stands. Once in its life. */
-  compressHere(kept: Uint32Array): void {
+  /** Slots that would remain in each layer if it were compressed where it stands; null where that may not be or saves none. */
+  keptUnderPressure(): Uint32Array | null {
     const { compression } = this.prompt;
-    assert(compression !== null && this.#compressionPoint === null, "a sequence is compressed once");
-    this.#compressionPoint = { ...compression, atTokens: this.#stored, kept };
+    if (!compression?.underPressure || this.#compressionPoint !== null) return null;
+    return keptOf(compression, this.#stored, this.slots.length, this.#imageSpans());
+  }
+
+  /** Memory is short: it will be compressed at the token where it stands. Once in its life. */
+  compressHere(): void {
+    const kept = this.keptUnderPressure();
+    assert(kept !== null, "a sequence is compressed once, when that makes it shorter");
+    this.#compressionPoint = { atTokens: this.#stored, kept };
   }
 
   /** `tokens` leading prompt tokens were found in the prefix cache. */
@@ -223,16 +232,24 @@ export class Sequence implements Ranked {
 
   /** The whole cache, to be written shorter into the target pages. */
   compressPart(): CompressSequence {
+    const { compression } = this.prompt;
     const point = this.#compressionPoint;
-    assert(point !== null && this.compressionDue, "a sequence is compressed when it is due");
+    assert(
+      compression !== null && point !== null && this.compressionDue,
+      "a sequence is compressed when it is due",
+    );
     assert(this.pages?.target, "a sequence is compressed into pages of its own");
+    const { method, size, settings, rerotate, quantise } = compression;
     return {
-      method: point.method,
-      ratio: point.ratio,
+      compression: { method, size, settings, rerotate, quantise },
       slots: this.slots.slice(),
       kept: point.kept,
       sourceTables: [...this.pages.table.tables],
       targetTables: [...this.pages.target.tables],
+      keep: this.#keep(),
+      packed: null,
+      seed: this.request.sampling.seed,
+      images: this.#imageSpans(),
     };
   }
 
@@ -245,19 +262,37 @@ export class Sequence implements Ranked {
       pageTables: [...this.pages.table.tables],
       sampling: samples ? this.request.sampling : null,
       sampled: this.sampled,
+      keep: first < this.prompt.ids.length ? this.#keep() : null,
     };
   }
 
-  /** RoPE positions: original tokens count, whatever compression has done to the slots. */
+  /** What prefill keeps for compression, and where; null when it keeps nothing. */
+  #keep(): SequenceKeep | null {
+    const { compression, ids } = this.prompt;
+    assert(this.pages !== null, "a sequence in a step has pages");
+    if (compression === null || this.pages.keep.length === 0) return null;
+    const need = needOf(compression);
+    return need === null ? null : { need, pages: this.pages.keep, promptTokens: ids.length };
+  }
+
+  #imageSpans(): ImageSpan[] {
+    return this.prompt.images.map(({ firstToken, rows }) => ({ first: firstToken, count: rows }));
+  }
+
+  /**
+   * RoPE positions: original tokens count, whatever compression has done to the slots; unless it has moved the keys to
+   * positions 0 … n − 1.
+   */
   #positions(first: number, end: number): Uint32Array {
     const { ids, positions, positionsEnd } = this.prompt;
     if (end <= ids.length) return positions.slice(3 * first, 3 * end);
+    const point = this.prompt.compression?.rerotate && this.#compressed ? this.#compressionPoint : null;
+    // Of the stream's first token, if all tokens stood one behind the other.
+    const origin = point === null ? positionsEnd - ids.length : Math.max(...point.kept) - point.atTokens;
     const all = new Uint32Array(3 * (end - first));
     for (let at = first; at < end; at++) {
       for (let axis = 0; axis < 3; axis++) {
-        all[3 * (at - first) + axis] = at < ids.length
-          ? positions[3 * at + axis]
-          : positionsEnd + at - ids.length;
+        all[3 * (at - first) + axis] = at < ids.length ? positions[3 * at + axis] : origin + at;
       }
     }
     return all;

@@ -47,6 +47,55 @@ export function kvWriting(layout: KvLayout, firstBinding: number): string {
     stores(layout);
 }
 
+/**
+ * WGSL, behind {@link kvReading} or {@link kvWriting}, that reads pages as raw 32-bit words; `word` counts from the first page of
+ * the table whose index in the array of page numbers is `table`; quads begin at multiples of 4:
+ *
+ *   load_raw(table, word)         one word as f32
+ *   load_raw_quad(table, word)    four neighbouring words as vec4<f32>
+ *
+ * Expects a function `raw_page(index) -> u32` that reads the array of page numbers.
+ */
+export function kvRawReading(layout: KvLayout): string {
+  const quad = layout.dtype === "f16"
+    ? "vec4<u32>(load_words(at, 0u), load_words(at, 1u))"
+    : "load_words(at, 0u)";
+  return `
+const WIDTH: u32 = ${layout.dtype === "f16" ? 2 : 4}u; // raw words of one element of the shards
+const PAGE_WORDS: u32 = KV_HEADS * HEAD_QUADS * WIDTH;
+fn raw_address(table: u32, word: u32) -> Address {
+  return page_address(raw_page(table + word / PAGE_WORDS), (word % PAGE_WORDS) / WIDTH);
+}
+fn load_raw(table: u32, word: u32) -> f32 {
+  return bitcast<f32>(load_words(raw_address(table, word), 0u)[word % WIDTH]);
+}
+fn load_raw_quad(table: u32, word: u32) -> vec4<f32> {
+  let at = raw_address(table, word);
+  return bitcast<vec4<f32>>(${quad});
+}
+`;
+}
+
+/** As {@link kvRawReading}, and store_raw(table, word, f32) and store_raw_quad(table, word, vec4<f32>). */
+export function kvRawWriting(layout: KvLayout): string {
+  const quad = layout.dtype === "f16"
+    ? "store_words(at, 0u, bits.xy);\n  store_words(at, 1u, bits.zw);"
+    : "store_words(at, 0u, bits);";
+  return `${kvRawReading(layout)}
+fn store_raw_word(address: Address, offset: u32, lane: u32, word: u32) {
+${overShards(layout, (shard, index) => `pages${shard}[${index}][lane] = word;`)}
+}
+fn store_raw(table: u32, word: u32, value: f32) {
+  store_raw_word(raw_address(table, word), 0u, word % WIDTH, bitcast<u32>(value));
+}
+fn store_raw_quad(table: u32, word: u32, value: vec4<f32>) {
+  let at = raw_address(table, word);
+  let bits = bitcast<vec4<u32>>(value);
+  ${quad}
+}
+`;
+}
+
 function declarations(layout: KvLayout, firstBinding: number, access: string): string {
   const quads = layout.headDim / 4;
   let text = `

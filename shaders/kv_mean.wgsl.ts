@@ -43,10 +43,10 @@ fn main(
   let job = row / KV_HEADS;
   let head = row % KV_HEADS;
   let start = group.x * ${KV_MEAN_SLOTS}u;
-  let end = min(start + ${KV_MEAN_SLOTS}u, jobs[4u * job + 1u]);
-  let source_table = jobs[4u * job + 2u];
-  let target_table = jobs[4u * job + 3u];
-  let means = jobs[4u * job] / params.factor;
+  let end = min(start + ${KV_MEAN_SLOTS}u, jobs[6u * job + 1u]);
+  let source_table = jobs[6u * job + 2u];
+  let target_table = jobs[6u * job + 3u];
+  let means = jobs[6u * job] / params.factor;
   for (var item = start * QUADS + lane; item < end * QUADS; item += 64u) {
     let to = item / QUADS;
     let quad = item % QUADS;

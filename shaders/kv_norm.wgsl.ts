@@ -39,8 +39,8 @@ fn main(
   if (row >= params.rows) { return; }
   let job = row / KV_HEADS;
   let slot = group.x * 64u + lane;
-  if (slot >= jobs[4u * job]) { return; }
-  let page = jobs[jobs[4u * job + 2u] + slot / PAGE_SLOTS];
+  if (slot >= jobs[6u * job]) { return; }
+  let page = jobs[jobs[6u * job + 2u] + slot / PAGE_SLOTS];
   let key = key_address(page, row % KV_HEADS, slot);
   var squares = 0.0;
   for (var quad = 0u; quad < QUADS; quad += 1u) {

@@ -35,8 +35,8 @@ fn main(
   let row = group.x + group.y * groups.x;
   if (row >= params.rows) { return; }
   let job = row / params.kv_heads;
-  let slots = jobs[4u * job];
-  let wanted = jobs[4u * job + 1u];
+  let slots = jobs[6u * job];
+  let wanted = jobs[6u * job + 1u];
   let first = row * params.slots_max;
 
   var threshold = 0u;

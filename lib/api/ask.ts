@@ -1,7 +1,8 @@
 /** What both endpoints ask for beside the prompt: the scheduler's part and the looks of the answer. */
 import type { Random } from "../core/random.ts";
 import type { GenerateRequest } from "../../scheduler/messages.ts";
-import { compressionOf, samplingOf, stopStrings, tokenBudget } from "./sampling.ts";
+import { samplingOf, stopStrings, tokenBudget } from "./sampling.ts";
+import { compressionOf } from "./compression.ts";
 import type { GenerationFields } from "./schema.ts";
 import type { ServedModel } from "./service.ts";
 

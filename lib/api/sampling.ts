@@ -1,11 +1,8 @@
-/** Body fields to what the scheduler is asked for: sampling, ends of the completion, compression. */
+/** Body fields to what the scheduler is asked for: sampling, ends of the completion. */
 import { STOP_STRING_CHARACTERS_MAX, STOP_STRINGS_MAX } from "../core/limits.ts";
 import type { Random } from "../core/random.ts";
-import { COMPRESSION_METHODS, type CompressionMethod, ratioProblem } from "../engine/compress/mod.ts";
 import type { SamplingParams } from "../engine/engine.ts";
-import { AUTO_COMPRESSION } from "../../scheduler/compression.ts";
-import type { Compression } from "../../scheduler/messages.ts";
-import { invalidType, invalidValue, missing } from "./problem.ts";
+import { invalidType, invalidValue } from "./problem.ts";
 import type { GenerationFields } from "./schema.ts";
 import type { ServedModel } from "./service.ts";
 
@@ -62,42 +59,4 @@ export function tokenBudget(fields: GenerationFields): { maxTokens: number | nul
   const newer = fields.max_completion_tokens ?? null;
   if (newer !== null) return { maxTokens: newer, maxTokensParam: "max_completion_tokens" };
   return { maxTokens: fields.max_tokens ?? null, maxTokensParam: "max_tokens" };
-}
-
-function isMethod(name: string): name is CompressionMethod {
-  return (COMPRESSION_METHODS as readonly string[]).includes(name);
-}
-
-/** null for `none`, undefined where the server's own choice holds. Throws RequestError. */
-export function compressionOf(asked: GenerationFields["kv_compression"]): Compression | null | undefined {
-  if (asked === null || asked === undefined) return undefined;
-  const short = typeof asked === "string";
-  const [method, ratio] = short ? shorthand(asked) : [asked.method, asked.ratio ?? null];
-  const methodParam = short ? "kv_compression" : "kv_compression.method";
-  const ratioParam = short ? "kv_compression" : "kv_compression.ratio";
-  if (method === "none") return null;
-  if (method === "auto") {
-    if (ratio === null) return AUTO_COMPRESSION;
-    const problem = ratioProblem(AUTO_COMPRESSION.method, ratio);
-    if (problem !== null) throw invalidValue(ratioParam, problem);
-    return { ...AUTO_COMPRESSION, ratio };
-  }
-  if (!isMethod(method)) {
-    throw invalidValue(
-      methodParam,
-      `the method must be one of none, auto, ${COMPRESSION_METHODS.join(", ")}`,
-    );
-  }
-  if (ratio === null) throw missing(ratioParam);
-  const problem = ratioProblem(method, ratio);
-  if (problem !== null) throw invalidValue(ratioParam, problem);
-  return { method, ratio };
-}
-
-/** `METHOD` or `METHOD:RATIO`. A ratio that is no number reads as NaN, which no method takes. */
-function shorthand(text: string): [string, number | null] {
-  const colon = text.indexOf(":");
-  if (colon < 0) return [text, null];
-  const digits = text.slice(colon + 1);
-  return [text.slice(0, colon), digits.trim() === "" ? NaN : Number(digits)];
 }

@@ -1,7 +1,7 @@
 /** What the server chose by itself, as the lines that `start` prints. */
 import type { EngineFacts } from "../engine/engine.ts";
 import type { Compression } from "../../scheduler/messages.ts";
-import { keptOf } from "../../scheduler/compression.ts";
+import { keepPages, keptOf } from "../../scheduler/compression.ts";
 import { type Policy, policyText } from "../../scheduler/policy.ts";
 import { completionTokensMax } from "../../scheduler/room.ts";
 import type { Windows } from "../../scheduler/window.ts";
@@ -31,10 +31,15 @@ export function poolTokens(facts: EngineFacts): number {
 /** The longest prompt, in whole pages, that the pool holds together with its compressed copy. */
 export function compressibleTokens(facts: EngineFacts, compression: Compression): number {
   let tokens = poolTokens(facts);
-  while (tokens > 0 && completionTokensMax(facts, tokens, keptOf(compression, tokens, facts.layers)) < 1) {
+  while (tokens > 0 && completionOf(facts, compression, tokens) < 1) {
     tokens -= facts.pageSlots;
   }
   return tokens;
+}
+
+function completionOf(facts: EngineFacts, compression: Compression, tokens: number): number {
+  const kept = keptOf(compression, tokens, facts.layers, []);
+  return completionTokensMax(facts, tokens, kept, kept === null ? 0 : keepPages(compression, tokens, facts));
 }
 
 export function chosenLines(o: Chosen): string[] {
@@ -67,9 +72,10 @@ function device(facts: EngineFacts): string {
 /** What compression by default makes of the pool: prompt and copy are held at one moment. */
 function copies({ facts, compression }: Chosen): string {
   if (compression === null) return "";
-  const { method, ratio, underPressure } = compression;
-  if (underPressure) return `; when it runs short ${method}:${ratio} makes room`;
-  return `; a prompt of ${compressibleTokens(facts, compression)} fits with its copy by ${method}:${ratio}`;
+  const { method, size: asked, underPressure } = compression;
+  const name = "ratio" in asked ? `${method}:${asked.ratio}` : `${method} with ${asked.budget} slots`;
+  if (underPressure) return `; when it runs short ${name} makes room`;
+  return `; a prompt of ${compressibleTokens(facts, compression)} fits with its copy by ${name}`;
 }
 
 function features(facts: EngineFacts): string {

@@ -6,6 +6,7 @@ import {
   WAITING_TOKENS_MAX,
 } from "../core/limits.ts";
 import type { WeightStorage } from "../engine/device.ts";
+import type { LoadFormat } from "../model/directory.ts";
 import type { KvDtype } from "../ops/kv.ts";
 import type { Compression } from "../../scheduler/messages.ts";
 import { ITL_TARGET_MS } from "../../scheduler/mod.ts";
@@ -51,6 +52,15 @@ export const SERVE_FLAGS = {
       shown: "the embedded default model",
     },
     readText,
+  ),
+  loadFormat: one<LoadFormat>(
+    {
+      metavar: "auto|dummy",
+      help:
+        "dummy makes random weights of the shapes in config.json, to measure speed and memory without weights",
+      fallback: "auto",
+    },
+    readChoice<LoadFormat>(["auto", "dummy"]),
   ),
   backend: one<BackendChoice>(
     {

@@ -13,6 +13,7 @@ import { startEngine } from "../engine/client.ts";
 import type { ImagePreparer } from "../image/image.ts";
 import { startPreparer } from "../image/preparer.ts";
 import { openModel } from "../model/directory.ts";
+import { readText } from "../model/json.ts";
 import { openText } from "../text/processor.ts";
 import { KvPool } from "../../pool/mod.ts";
 import { createScheduler, type MeasuredScheduler } from "../../scheduler/mod.ts";
@@ -85,6 +86,12 @@ export async function compose(
   }
 }
 
+/** Shapes alone say nothing of words: a directory without a tokenizer takes the default model's. */
+async function textDirectory({ loadFormat }: ServeValues, dir: string): Promise<string> {
+  if (loadFormat === "auto" || await readText(`${dir}/tokenizer.json`) !== null) return dir;
+  return DEFAULT_MODEL_DIR;
+}
+
 /** Everything behind the API. */
 interface Served {
   readonly scheduler: MeasuredScheduler;
@@ -95,13 +102,14 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
   const begun = systemClock.now();
   const modelDir = options.model ?? DEFAULT_MODEL_DIR;
   if (options.model !== null) await requireDirectory(options.model);
-  const model = await openModel(modelDir);
-  const text = await openText(model.dir, model.config);
+  const model = await openModel(modelDir, options.loadFormat);
+  const text = await openText(await textDirectory(options, model.dir), model.config);
   const contextMax = contextLimit(model.config.text, options.maxModelLen);
   checkDefaultMaxTokens(options.defaultMaxTokens, contextMax);
   const device = await chooseDevice(options, say);
   const engine = await startEngine({
     modelDir,
+    loadFormat: options.loadFormat,
     ...device,
     kvDtype: options.kvCacheDtype,
     kvBytes: options.kvMemory,

@@ -1,9 +1,8 @@
 /** Readers of flag values: text in, value out. Each throws UsageError with what was expected. */
 import { UsageError } from "../core/errors.ts";
-import { COMPRESSION_METHODS, type CompressionMethod, ratioProblem } from "../engine/compress/mod.ts";
 import type { WeightStorage } from "../engine/device.ts";
 import type { Compression } from "../../scheduler/messages.ts";
-import { AUTO_COMPRESSION } from "../../scheduler/compression.ts";
+import { parseCompression } from "../../scheduler/compression.ts";
 import { parsePolicy, type Policy } from "../../scheduler/policy.ts";
 import type { WindowLimits } from "../../scheduler/window.ts";
 
@@ -101,27 +100,14 @@ export function readWindow(text: string): WindowLimits {
 
 /** METHOD or METHOD:RATIO; `none` is null, `auto` waits until memory is short. */
 export function readCompression(text: string): Compression | null {
-  const [name, ratioText, ...rest] = text.split(":");
-  if (text === "none") return null;
-  const underPressure = name === "auto";
-  const method = underPressure
-    ? AUTO_COMPRESSION.method
-    : COMPRESSION_METHODS.find((known): known is CompressionMethod => known === name);
-  if (method === undefined) {
-    throw new UsageError(
-      `expected none, auto, ${COMPRESSION_METHODS.join(", ")} with an optional :RATIO, got "${text}"`,
-    );
+  const [method, ratio, ...rest] = text.split(":");
+  if (rest.length > 0 || (ratio !== undefined && !/^\d*\.?\d+$/.test(ratio))) {
+    throw new UsageError(`expected METHOD:RATIO with a ratio above 0 and below 1, got "${text}"`);
   }
-  const ratio = ratioText === undefined
-    ? RATIO_DEFAULT
-    : /^\d*\.?\d+$/.test(ratioText)
-    ? Number(ratioText)
-    : NaN;
-  const problem = rest.length > 0 || Number.isNaN(ratio)
-    ? `expected METHOD:RATIO with a ratio above 0 and below 1, got "${text}"`
-    : ratioProblem(method, ratio);
-  if (problem !== null) throw new UsageError(problem);
-  return underPressure ? { method, ratio, underPressure } : { method, ratio };
+  if (method === "none" && ratio !== undefined) throw new UsageError(`none has no ratio, got "${text}"`);
+  const parsed = parseCompression({ method, ratio: ratio === undefined ? RATIO_DEFAULT : Number(ratio) });
+  if (!parsed.ok) throw new UsageError(parsed.problem.message);
+  return parsed.compression;
 }
 
 /** A host name or an address, without scheme, port or path; IPv6 with or without brackets. */

@@ -1,5 +1,6 @@
 /** A ragged batch laid out for the operations: KvMap, tokens, rows to sample. */
 import { assert } from "../core/assert.ts";
+import { wholeTable } from "./compress/pack.ts";
 import type { ForwardSequence } from "./engine.ts";
 
 export interface PackedBatch {
@@ -23,7 +24,8 @@ export function packBatch(
   const count = sequences.length;
   const total = sequences.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
   const tableWords = sequences.reduce(
-    (sum, sequence) => sum + sequence.pageTables.reduce((words, table) => words + table.length, 0),
+    (sum, { pageTables, packed }) =>
+      sum + pageTables.reduce((words, table) => words + table.length, layers * (packed?.room.length ?? 0)),
     0,
   );
   const header = total + count + 1 + layers * 2 * count;
@@ -47,7 +49,7 @@ export function packBatch(
     map.fill(s, token, token + length);
     map[total + s] = token;
     for (let layer = 0; layer < layers; layer++) {
-      const pages = sequence.pageTables[layer];
+      const pages = wholeTable(sequence, layer, pageSlots);
       assert(
         pages.length * pageSlots >= sequence.slotBase[layer] + length,
         "the page table reaches the last slot",

@@ -8,6 +8,7 @@ import type {
   ForwardSequence,
   SampledToken,
 } from "./engine.ts";
+import { parcel } from "./parcel.ts";
 import type { EngineCall, EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
 
 interface Waiting {
@@ -51,11 +52,11 @@ class EngineClient implements Engine {
   }
 
   async forward(sequences: readonly ForwardSequence[]): Promise<(SampledToken | "not_finite" | null)[]> {
-    return await this.#call({ call: "forward", sequences }) as (SampledToken | "not_finite" | null)[];
+    return await this.#callWith("forward", sequences) as (SampledToken | "not_finite" | null)[];
   }
 
   async compress(sequences: readonly CompressSequence[]): Promise<void> {
-    await this.#call({ call: "compress", sequences });
+    await this.#callWith("compress", sequences);
   }
 
   async liveBytes(): Promise<number> {
@@ -71,6 +72,11 @@ class EngineClient implements Engine {
   /** Ends the worker without asking it. */
   terminate(): void {
     this.#break(new Error("the engine is closed"));
+  }
+
+  #callWith(call: "forward" | "compress", message: unknown): Promise<unknown> {
+    const sequences = parcel(message);
+    return this.#call({ call, sequences }, [sequences.words.buffer]);
   }
 
   #call(body: EngineCall, transfer: Transferable[] = []): Promise<unknown> {

@@ -1,6 +1,8 @@
 /** The text model in operations: Llama's block (pre-norm, RoPE, grouped queries, gated MLP), also Mistral's and Qwen2's. */
 import type { Backend, HeadShape, Step } from "../ops/backend.ts";
 import type { KvMap, KvPages } from "../ops/kv.ts";
+import { keepRotated, keepUnrotated, type StepKeeps } from "./compress/keep.ts";
+import type { LayerUnpacking } from "./compress/pack.ts";
 import type { Indices, Matrix, Tensor } from "../ops/tensor.ts";
 import type { TextConfig, WeightNames } from "../model/config.ts";
 import { loadMatrix, loadVector, type WeightSource } from "./weights.ts";
@@ -28,6 +30,10 @@ export interface DecoderInput {
   readonly rotary: Tensor;
   readonly pages: KvPages;
   readonly map: KvMap;
+  /** What is kept of prompts for their compression. */
+  readonly keeps: readonly StepKeeps[];
+  /** Per layer, what is unpacked for it. */
+  readonly unpacking: readonly LayerUnpacking[];
   /** Rows of the batch whose logits are wanted. */
   readonly rows: Indices;
 }
@@ -37,13 +43,13 @@ export class Decoder {
   readonly #layers: readonly Layer[];
   readonly #finalNorm: Tensor;
   readonly #head: Matrix;
-  readonly #shape: HeadShape;
+  readonly shape: HeadShape;
   readonly #scale: number;
 
   /** Loads all weights. Throws StartError through `source` when one is missing. */
   constructor(backend: Backend, readonly config: TextConfig, names: WeightNames, source: WeightSource) {
     const { heads, kvHeads, headDim } = config;
-    this.#shape = { heads, kvHeads, headDim };
+    this.shape = { heads, kvHeads, headDim };
     this.#scale = 1 / Math.sqrt(headDim);
     this.#embedding = loadMatrix(backend, source, [`${names.text}embed_tokens.weight`]);
     this.#layers = Array.from({ length: config.layers }, (_, index) => {
@@ -136,19 +142,23 @@ export class Decoder {
     observe: Observe | null,
   ): Tensor | null {
     const { config } = this;
-    const shape = this.#shape;
+    const { shape } = this;
     const normed = step.tensor(x.rows, config.hidden);
     step.rmsNorm({ x, weight: layer.attentionNorm, eps: config.normEps, out: normed });
     const qkv = step.tensor(x.rows, layer.qkv.rows);
     step.matmul({ x: normed, weight: layer.qkv, bias: layer.qkvBias, out: qkv });
     step.release(normed);
-    const { pages, map, rotary } = input;
+    const { pages, map, rotary, keeps } = input;
+    const kept = { qkv, shape, pages, map, layer: index };
+    keepUnrotated(step, keeps, kept);
     step.ropeWriteKv({ qkv, rotary, shape, pages, map, layer: index });
+    keepRotated(step, keeps, kept, this.#scale);
     observe?.(`text.layer.${index}.qkv`, qkv);
     if (!needed) {
       step.release(qkv);
       return null;
     }
+    for (const { bits, jobs } of input.unpacking[index]) step.kvUnpack({ pages, jobs, bits });
     const mixed = step.tensor(x.rows, config.heads * config.headDim);
     step.pagedAttention({ qkv, shape, scale: this.#scale, pages, map, layer: index, out: mixed });
     step.release(qkv);

@@ -5,7 +5,9 @@ import type { KvMap, KvPages } from "../ops/kv.ts";
 import type { Tensor } from "../ops/tensor.ts";
 import type { ModelConfig, WeightNames } from "../model/config.ts";
 import { packBatch } from "./batch.ts";
-import { recordCompression } from "./compress/record.ts";
+import { packKeeps } from "./compress/keep.ts";
+import { packUnpacking } from "./compress/pack.ts";
+import { type Choosing, recordCompression } from "./compress/record.ts";
 import { Decoder } from "./decoder.ts";
 import type {
   CompressSequence,
@@ -65,6 +67,7 @@ export class LocalEngine implements Engine {
       software: backend.capabilities.software,
       features: backend.capabilities.features,
       layers: text.layers,
+      shape: this.#decoder.shape,
       vocabSize: text.vocab,
       kvDtype: sizing.kv.dtype,
       pageBytes: sizing.kv.pageBytes,
@@ -96,7 +99,34 @@ export class LocalEngine implements Engine {
   }
 
   async compress(sequences: readonly CompressSequence[]): Promise<void> {
-    await this.#run((step) => (recordCompression(step, this.#pages, sequences), []));
+    await this.#run((step) => (recordCompression(step, this.#compressing, sequences), []));
+  }
+
+  /**
+   * As `compress`, and returns the slots chosen: a table for each sequence, rows a layer and KV head, as wide as the
+   * largest kept count of its batch. `inject` holds tables to use instead, of the same widths (tests).
+   */
+  async observeCompression(
+    sequences: readonly CompressSequence[],
+    inject: ReadonlyMap<CompressSequence, Uint32Array> = new Map(),
+  ): Promise<Map<CompressSequence, Uint32Array>> {
+    const groups: (readonly CompressSequence[])[] = [], tables: Tensor[] = [];
+    const choosing: Choosing = (step, kept, group) => {
+      groups.push(group);
+      tables.push(kept);
+      const instead = group.flatMap((sequence) => [...inject.get(sequence) ?? []]);
+      return instead.length === 0
+        ? kept
+        : step.uploadIndices(kept.rows, kept.cols, Uint32Array.from(instead));
+    };
+    const reads = await this.#run((step) => {
+      recordCompression(step, this.#compressing, sequences, choosing);
+      return tables;
+    });
+    return new Map(groups.flatMap((group, i) => {
+      const table = new Uint32Array(reads[i]), share = table.length / group.length;
+      return group.map((sequence, s) => [sequence, table.subarray(s * share, (s + 1) * share)] as const);
+    }));
   }
 
   /** One picture and one prompt, with every intermediate (model parity tests). `image` may be null. */
@@ -121,6 +151,11 @@ export class LocalEngine implements Engine {
   close(): Promise<void> {
     this.#backend.close();
     return Promise.resolve();
+  }
+
+  /** What compression reads of the model. */
+  get #compressing() {
+    return { pages: this.#pages, shape: this.#decoder.shape, rotary: this.#rotary };
   }
 
   async #run(record: (step: Step) => readonly Tensor[]): Promise<ArrayBuffer[]> {
@@ -175,6 +210,8 @@ export class LocalEngine implements Engine {
       rotary: step.upload(tokens, text.headDim, this.#rotary.rows(batch.positions)),
       pages: this.#pages,
       map,
+      keeps: packKeeps(step, sequences, this.#decoder.shape, this.#pages.shape.pageBytes),
+      unpacking: packUnpacking(step, this.#pages, sequences, text.layers),
       rows: step.indices(batch.sampleRows),
     }, copies === null ? null : copyingObserver(step, copies));
     if (logits === null) return [];

@@ -1,17 +1,21 @@
 /** Messages between the engine's client and its worker. Plain data: the channel may become a pipe. */
-import type { CompressSequence, EncodeImage, ForwardSequence } from "./engine.ts";
+import type { EncodeImage } from "./engine.ts";
 import type { DeviceOptions } from "./device.ts";
+import type { Parcel } from "./parcel.ts";
+import type { LoadFormat } from "../model/directory.ts";
 import type { SizingOptions } from "./sizing.ts";
 
 export interface EngineOptions extends SizingOptions, DeviceOptions {
   readonly modelDir: string;
+  readonly loadFormat: LoadFormat;
 }
 
 export type EngineCall =
   | { readonly call: "start"; readonly options: EngineOptions }
   | { readonly call: "encode"; readonly images: readonly EncodeImage[] }
-  | { readonly call: "forward"; readonly sequences: readonly ForwardSequence[] }
-  | { readonly call: "compress"; readonly sequences: readonly CompressSequence[] }
+  /** Sequences are in the parcel: ForwardSequence[], CompressSequence[]. */
+  | { readonly call: "forward"; readonly sequences: Parcel }
+  | { readonly call: "compress"; readonly sequences: Parcel }
   | { readonly call: "liveBytes" }
   | { readonly call: "close" };
 

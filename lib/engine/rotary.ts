@@ -48,6 +48,26 @@ export class Rotary {
     return out;
   }
 
+  /** Rows of positions 0 … count − 1. */
+  firstRows(count: number): Float32Array {
+    const out = new Float32Array(count * this.headDim);
+    for (let first = 0; first < count; first += BLOCK) {
+      const rows = Math.min(BLOCK, count - first);
+      out.set(this.#block(first / BLOCK).subarray(0, rows * this.headDim), first * this.headDim);
+    }
+    return out;
+  }
+
+  /** The mean row of positions first … first + count − 1. */
+  mean(first: number, count: number): Float32Array {
+    const sums = new Float64Array(this.headDim);
+    for (let position = first; position < first + count; position++) {
+      const block = this.#block(Math.floor(position / BLOCK)), row = (position % BLOCK) * this.headDim;
+      for (let d = 0; d < this.headDim; d++) sums[d] += block[row + d];
+    }
+    return Float32Array.from(sums, (sum) => sum / count);
+  }
+
   #block(index: number): Float32Array {
     const known = this.#blocks.get(index);
     if (known !== undefined) return known;

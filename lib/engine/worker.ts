@@ -3,14 +3,15 @@
 import { StartError } from "../core/errors.ts";
 import { openModel } from "../model/directory.ts";
 import { openBackend } from "./device.ts";
-import type { Engine } from "./engine.ts";
+import type { CompressSequence, Engine, ForwardSequence } from "./engine.ts";
 import { LocalEngine } from "./local.ts";
+import { unparcel } from "./parcel.ts";
 import type { EngineCall, EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
 
 let engine: Engine | null = null;
 
 async function start(options: EngineOptions): Promise<Engine> {
-  const model = await openModel(options.modelDir);
+  const model = await openModel(options.modelDir, options.loadFormat);
   const backend = await openBackend(options, model);
   try {
     return new LocalEngine(backend, model, options);
@@ -30,9 +31,9 @@ async function answer(body: EngineCall): Promise<unknown> {
     case "encode":
       return await engine.encode(body.images);
     case "forward":
-      return await engine.forward(body.sequences);
+      return await engine.forward(unparcel(body.sequences) as ForwardSequence[]);
     case "compress":
-      return await engine.compress(body.sequences);
+      return await engine.compress(unparcel(body.sequences) as CompressSequence[]);
     case "liveBytes":
       return await engine.liveBytes();
     case "close":

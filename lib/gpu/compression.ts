@@ -1,20 +1,23 @@
-/** Records the operations that score, choose and rewrite cached keys and values. */
+/** Records the operations that choose among cached keys and values and write them anew. */
 import type { Kernel } from "../../shaders/kernel.ts";
-import { kvLayout } from "../../shaders/kv_address.wgsl.ts";
 import { KV_GATHER_SLOTS, kvGatherKernel } from "../../shaders/kv_gather.wgsl.ts";
+import { kvGatherTurnedKernel } from "../../shaders/kv_gather_turned.wgsl.ts";
 import { KV_MEAN_SLOTS, kvMeanKernel } from "../../shaders/kv_mean.wgsl.ts";
-import { kvNormKernel } from "../../shaders/kv_norm.wgsl.ts";
+import { kvMergeKernel, kvNearestKernel } from "../../shaders/kv_merge.wgsl.ts";
+import { kvPackKernel } from "../../shaders/kv_pack.wgsl.ts";
+import { kvUnpackKernel } from "../../shaders/kv_unpack.wgsl.ts";
 import kvTopCode from "../../shaders/kv_top.wgsl" with { type: "text" };
 import { assert } from "../core/assert.ts";
-import type { KvJobs } from "../ops/kv.ts";
+import { type KvBits, type KvJobs, PACK_SLOTS } from "../ops/kv.ts";
 import { foldedGrid, GRID_MAX } from "./grid.ts";
 import type { GpuIndices, GpuKvPages, GpuTensor, Recorder } from "./recorder.ts";
+import { layoutOf, shardShift, slotGrid } from "./scoring.ts";
 
 /** KvJobs whose indices are on the device. */
 export type GpuKvJobs = KvJobs & { readonly indices: GpuIndices };
 
-/** Slots of one workgroup of kv_norm. */
-const KV_NORM_SLOTS = 64;
+/** Slots of one workgroup of kv_nearest. */
+const KV_NEAREST_SLOTS = 64;
 
 const kvTop: Kernel = {
   key: "kv_top",
@@ -22,20 +25,6 @@ const kvTop: Kernel = {
   bindings: ["read", "read", "read_write"],
   paramWords: 4,
 };
-
-export function recordKvNorm(
-  recorder: Recorder,
-  o: { pages: GpuKvPages; jobs: GpuKvJobs; scores: GpuTensor },
-): void {
-  const rows = o.jobs.jobs * o.pages.shape.kvHeads;
-  assert(o.scores.rows === rows && o.scores.cols === o.jobs.slotsMax, "scores have a row a job and head");
-  recorder.dispatch(
-    kvNormKernel(layoutOf(o.pages)),
-    [o.jobs.indices.buffer, ...o.pages.shards, o.scores.buffer],
-    [rows, o.jobs.slotsMax, shardShift(o.pages)],
-    slotGrid(o.jobs.slotsMax, KV_NORM_SLOTS, rows),
-  );
-}
 
 export function recordKvTop(
   recorder: Recorder,
@@ -54,16 +43,40 @@ export function recordKvTop(
 
 export function recordKvGather(
   recorder: Recorder,
+  o: { pages: GpuKvPages; jobs: GpuKvJobs; kept: GpuTensor; rotary?: GpuTensor | null },
+): void {
+  const { pages, jobs, kept, rotary } = o, rows = jobs.jobs * pages.shape.kvHeads, layout = layoutOf(pages);
+  assertKept(kept, rows, jobs);
+  const angles = rotary ? [rotary.buffer] : [];
+  recorder.dispatch(
+    rotary ? kvGatherTurnedKernel(layout) : kvGatherKernel(layout),
+    [jobs.indices.buffer, kept.buffer, ...angles, ...pages.shards],
+    [rows, jobs.keptMax, shardShift(pages)],
+    slotGrid(jobs.keptMax, KV_GATHER_SLOTS, rows),
+  );
+}
+
+export function recordKvMerge(
+  recorder: Recorder,
   o: { pages: GpuKvPages; jobs: GpuKvJobs; kept: GpuTensor },
 ): void {
-  const rows = o.jobs.jobs * o.pages.shape.kvHeads;
-  assertKept(o.kept, rows, o.jobs);
+  const { pages, jobs, kept } = o, rows = jobs.jobs * pages.shape.kvHeads, layout = layoutOf(pages);
+  assertKept(kept, rows, jobs);
+  const nearest = recorder.scratch(rows, jobs.slotsMax, "u32");
+  const params = [rows, jobs.slotsMax, jobs.keptMax, shardShift(pages)];
   recorder.dispatch(
-    kvGatherKernel(layoutOf(o.pages)),
-    [o.jobs.indices.buffer, o.kept.buffer, ...o.pages.shards],
-    [rows, o.jobs.keptMax, shardShift(o.pages)],
-    slotGrid(o.jobs.keptMax, KV_GATHER_SLOTS, rows),
+    kvNearestKernel(layout),
+    [jobs.indices.buffer, kept.buffer, ...pages.shards, nearest.buffer],
+    params,
+    slotGrid(jobs.slotsMax, KV_NEAREST_SLOTS, rows),
   );
+  recorder.dispatch(
+    kvMergeKernel(layout),
+    [jobs.indices.buffer, kept.buffer, nearest.buffer, ...pages.shards],
+    params,
+    slotGrid(jobs.keptMax, 1, rows),
+  );
+  recorder.release(nearest);
 }
 
 export function recordKvMean(
@@ -80,20 +93,33 @@ export function recordKvMean(
   );
 }
 
-function layoutOf(pages: GpuKvPages) {
-  return kvLayout(pages.shape, pages.shards.length);
+export function recordKvPack(
+  recorder: Recorder,
+  o: { pages: GpuKvPages; jobs: GpuKvJobs; bits: KvBits; tail: boolean },
+): void {
+  recordPacking(recorder, kvPackKernel(layoutOf(o.pages), o.bits), o, o.tail);
 }
 
-function shardShift(pages: GpuKvPages): number {
-  return Math.log2(pages.pagesPerShard);
+export function recordKvUnpack(
+  recorder: Recorder,
+  o: { pages: GpuKvPages; jobs: GpuKvJobs; bits: KvBits },
+): void {
+  recordPacking(recorder, kvUnpackKernel(layoutOf(o.pages), o.bits), o, false);
 }
 
-/** x over the slots of a row, y and z over rows: a kernel's row is group.y + group.z · groups.y. */
-function slotGrid(slots: number, perGroup: number, rows: number): [x: number, y: number, z: number] {
-  const x = Math.ceil(slots / perGroup);
-  assert(x <= GRID_MAX, "slots of a job fit one grid dimension");
-  const [y, z] = foldedGrid(rows);
-  return [x, y, z];
+function recordPacking(
+  recorder: Recorder,
+  kernel: Kernel,
+  { pages, jobs }: { pages: GpuKvPages; jobs: GpuKvJobs },
+  tail: boolean,
+): void {
+  assert(jobs.jobs <= GRID_MAX && pages.shape.headDim % 8 === 0, "jobs fit the grid, and codes fill words");
+  recorder.dispatch(
+    kernel,
+    [jobs.indices.buffer, ...pages.shards],
+    [shardShift(pages), Number(tail)],
+    [Math.ceil(jobs.slotsMax / PACK_SLOTS), pages.shape.kvHeads, jobs.jobs],
+  );
 }
 
 function assertKept(kept: GpuTensor, rows: number, jobs: KvJobs): void {

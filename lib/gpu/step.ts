@@ -1,16 +1,33 @@
 /** One step of the contract, recorded for the device: each operation goes to the file that knows its kernels. */
 import { assert } from "../core/assert.ts";
-import type { Activation, HeadShape, Step } from "../ops/backend.ts";
-import type { KvJobs, KvMap, KvPages } from "../ops/kv.ts";
+import type { Activation, HeadShape, KeepOperands, ScoreOperands, Step } from "../ops/backend.ts";
+import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { recordPagedAttention, recordRopeWriteKv, recordSegmentAttention } from "./attention.ts";
-import { recordKvGather, recordKvMean, recordKvNorm, recordKvTop } from "./compression.ts";
+import {
+  recordKvGather,
+  recordKvMean,
+  recordKvMerge,
+  recordKvPack,
+  recordKvTop,
+  recordKvUnpack,
+} from "./compression.ts";
 import { recordGated, recordMatmul } from "./dense.ts";
+import { recordKeepColumns, recordKeepMoments, recordKeepQueries } from "./keeping.ts";
 import { recordLayerNorm, recordRmsNorm } from "./norms.ts";
 import type { GpuIndices, GpuKvPages, GpuMatrix, GpuTensor } from "./recorder.ts";
 import type { Recording } from "./recording.ts";
 import { recordEmbed, recordGatherRows, recordScatterRows } from "./rows.ts";
 import { recordSample } from "./sampling.ts";
+import {
+  recordKvChunk,
+  recordKvColumns,
+  recordKvExpected,
+  recordKvKeyDiff,
+  recordKvLag,
+  recordKvNorm,
+  recordKvWindow,
+} from "./scoring.ts";
 import { recordPatchify, recordVisionEmbed } from "./vision.ts";
 
 /** Operands as the device holds them. */
@@ -19,7 +36,7 @@ type Held<V> = V extends Tensor ? GpuTensor
   : V extends Matrix ? GpuMatrix
   : V extends Indices ? GpuIndices
   : V extends KvPages ? GpuKvPages
-  : V extends KvMap | KvJobs ? V & { readonly indices: GpuIndices }
+  : V extends KvMap | KvJobs | KvKeeps ? V & { readonly indices: GpuIndices }
   : V;
 
 /** Handles are opaque above and made by this backend alone, so every one of them is one of ours. */
@@ -145,16 +162,75 @@ export class GpuStep implements Step {
     recordKvNorm(this.#recording, held(o));
   }
 
+  keepQueries(o: KeepOperands): void {
+    recordKeepQueries(this.#recording, held(o));
+  }
+
+  keepMoments(o: KeepOperands): void {
+    recordKeepMoments(this.#recording, held(o));
+  }
+
+  keepColumns(o: KeepOperands & { scale: number }): void {
+    recordKeepColumns(this.#recording, held(o));
+  }
+
+  kvKeyDiff(o: { pages: KvPages; jobs: KvJobs; scores: Tensor }): void {
+    recordKvKeyDiff(this.#recording, held(o));
+  }
+
+  kvLag(
+    o: { pages: KvPages; jobs: KvJobs; sinks: number; lag: number; cross: boolean; scores: Tensor },
+  ): void {
+    recordKvLag(this.#recording, held(o));
+  }
+
+  kvWindow(o: ScoreOperands & { scale: number; window: number; kernel: number; shared: boolean }): void {
+    recordKvWindow(this.#recording, held(o));
+  }
+
+  kvExpected(
+    o: ScoreOperands & {
+      scale: number;
+      rotary: Tensor;
+      sinks: number;
+      covariance: boolean;
+      valueNorm: boolean;
+      epsilon: number;
+    },
+  ): void {
+    recordKvExpected(this.#recording, held(o));
+  }
+
+  kvColumns(o: ScoreOperands & { seen: boolean; bias: Tensor | null }): void {
+    recordKvColumns(this.#recording, held(o));
+  }
+
+  kvChunk(o: { jobs: KvJobs; kvHeads: number; chunk: number; scores: Tensor; out: Tensor }): void {
+    recordKvChunk(this.#recording, held(o));
+  }
+
+  kvMerge(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void {
+    recordKvMerge(this.#recording, held(o));
+  }
+
   kvTop(o: { jobs: KvJobs; kvHeads: number; scores: Tensor; kept: Tensor }): void {
     recordKvTop(this.#recording, held(o));
   }
 
-  kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void {
+  kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor; rotary?: Tensor | null }): void {
     recordKvGather(this.#recording, held(o));
   }
 
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
     recordKvMean(this.#recording, held(o));
+  }
+
+  kvPack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits; tail: boolean }): void {
+    recordKvPack(this.#recording, held(o));
+  }
+
+  kvUnpack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits }): void {
+    recordKvUnpack(this.#recording, held(o));
   }
 
   async finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {

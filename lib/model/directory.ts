@@ -1,13 +1,14 @@
 /** A model directory as Hugging Face lays it out: settings read and checked, weights ready to be read. */
 import { StartError } from "../core/errors.ts";
 import type { ImageProcessorConfig } from "../image/image.ts";
-import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import { Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import type { GenerationDefaults, ModelConfig, WeightNames } from "./config.ts";
+import { dummyCheckpoint } from "./dummy.ts";
 import { familyOf } from "./families/mod.ts";
 import { readGeneration } from "./generation.ts";
 import { readJson } from "./json.ts";
 import { readProcessor } from "./processor.ts";
-import { resolveNames, validateWeights } from "./weights.ts";
+import { requiredTensors, resolveNames, validateWeights } from "./weights.ts";
 
 export interface LoadedModel {
   readonly dir: string;
@@ -19,11 +20,14 @@ export interface LoadedModel {
   readonly images: ImageProcessorConfig | null;
 }
 
+/** Weights from the directory's files, or random ones of its config's shapes. */
+export type LoadFormat = "auto" | "dummy";
+
 /**
  * Reads the settings and the headers of the weight files; no weights yet, and no file stays open. Throws StartError
  * with one message for a directory that is missing, broken, incomplete, or of a kind that cannot be served.
  */
-export async function openModel(directory: string): Promise<LoadedModel> {
+export async function openModel(directory: string, format: LoadFormat = "auto"): Promise<LoadedModel> {
   const dir = directory.replace(/(?<=.)[/\\]+$/, "");
   await requireDirectory(dir);
   const json = await readJson(`${dir}/config.json`);
@@ -35,7 +39,10 @@ export async function openModel(directory: string): Promise<LoadedModel> {
   const read = family.readConfig(json);
   const generation = readGeneration(await readJson(`${dir}/generation_config.json`));
   const config = { ...read, eosTokenIds: generation.eosTokenIds ?? read.eosTokenIds };
-  const source = await openCheckpoint(dir);
+  const nothing = new Checkpoint(dir, new Map());
+  const source = format === "dummy"
+    ? dummyCheckpoint(dir, requiredTensors(config, resolveNames(family.prefixes, config, nothing)))
+    : await openCheckpoint(dir);
   const names = resolveNames(family.prefixes, config, source);
   validateWeights(config, names, source);
   const images = config.vision === null ? null : await readProcessor(dir, config.vision);

@@ -1,5 +1,5 @@
 import type { Indices, Matrix, MatrixDtype, Tensor, TensorDtype } from "./tensor.ts";
-import type { KvJobs, KvMap, KvPages, KvShape } from "./kv.ts";
+import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages, KvShape } from "./kv.ts";
 
 /**
  * The operation contract. The model code is written once in these operations; a backend implements all of them:
@@ -154,14 +154,91 @@ export interface Step {
    */
   sample(o: { logits: Tensor; params: Indices; tokens: Tensor; logprobs: Tensor | null }): void;
 
+  /** keep_queries: kept queries (see KvKeeps) of those tokens of the step that are among the last `window` of their prompt. qkv as after rope_write_kv. */
+  keepQueries(o: KeepOperands): void;
+  /**
+   * keep_moments: joins the moments (see KvKeeps) of the step's tokens with those of the sequence's earlier ones. qkv as
+   * before rope_write_kv; tokens at positions below the record's setting are left out.
+   */
+  keepMoments(o: KeepOperands): void;
+  /**
+   * keep_columns: sums[kvHead, slot] = what was there (0 for slots of this step) + Σ over the step's tokens and the group's
+   * query heads of softmax_slot(scale · q·K). qkv as after rope_write_kv.
+   */
+  keepColumns(o: KeepOperands & { scale: number }): void;
+
   /** kv_norm: scores[j·kvHeads + h, slot] = −‖K‖₂ of that slot; entries at or past the job's stored slots are undefined. scores [J·kvHeads, slotsMax]. */
   kvNorm(o: { pages: KvPages; jobs: KvJobs; scores: Tensor }): void;
+  /** kv_key_diff: scores = −cos(K, anchor), anchor = mean over the job's slots of K / ‖K‖. scores as in kv_norm. */
+  kvKeyDiff(o: { pages: KvPages; jobs: KvJobs; scores: Tensor }): void;
+  /**
+   * kv_lag: behind the first `sinks` slots come partitions of `lag` slots, P = floor((n − sinks) / lag) of them. For each of
+   * the first P − 1: x = (K − min) / (max − min) with the least and largest K of the next partition, a channel (0 where
+   * they are equal); s = softmax over the partition of the deviation of x over channels (divisor headDim − 1); likewise
+   * for V; score = their mean, or unless `cross` the number of slots of the partition below it (ties: lower slot first) / lag.
+   * All other slots have score 1. When n < sinks + 2·lag: score = (slot − sinks) / (n − sinks) behind the sinks.
+   */
+  kvLag(
+    o: { pages: KvPages; jobs: KvJobs; sinks: number; lag: number; cross: boolean; scores: Tensor },
+  ): void;
+  /**
+   * kv_window: with w = min(window, n) kept queries of the last tokens: a[kvHead, slot] = mean over the group's query heads
+   * and over the window of softmax(scale · q·K), each query over the slots up to its own. For slot < n − w:
+   * score = Σ a[slot + d] / kernel over |d| ≤ (kernel − 1) / 2 with 0 ≤ slot + d < n − w, and if `shared` the mean of that over KV
+   * heads. Later slots: the largest of these of all heads, + 1. kernel is odd.
+   */
+  kvWindow(o: ScoreOperands & { scale: number; window: number; kernel: number; shared: boolean }): void;
+  /**
+   * kv_expected: mean μ and covariance Σ (the kept sum / (n − sinks)) of each query head, both turned by `rotary` [J, headDim]
+   * (cos, sin as in rope_write_kv): logit = scale · μ·K + scale²/2 · KᵀΣK (the second only with `covariance`); p = softmax over the
+   * slots behind the sinks, mean over the group's query heads; score = p, or with `valueNorm` (p + epsilon) · ‖V‖.
+   * Sinks have the score {@link SCORE_MAX}.
+   */
+  kvExpected(
+    o: ScoreOperands & {
+      scale: number;
+      rotary: Tensor;
+      sinks: number;
+      covariance: boolean;
+      valueNorm: boolean;
+      epsilon: number;
+    },
+  ): void;
+  /**
+   * kv_columns: score = kept column sum / (heads / kvHeads), with `seen` also divided by n − slot, the number of queries
+   * that see the slot; plus bias[j, slot] if given. bias [J, slotsMax].
+   */
+  kvColumns(o: ScoreOperands & { seen: boolean; bias: Tensor | null }): void;
+  /**
+   * kv_chunk: scores of whole chunks of `chunk` slots, the same of every head and slot of a chunk: out = mean over the chunk's
+   * slots of Σ over heads of scores. The last chunk, which may be shorter, has SCORE_MAX. scores, out [J·kvHeads, slotsMax].
+   */
+  kvChunk(o: { jobs: KvJobs; kvHeads: number; chunk: number; scores: Tensor; out: Tensor }): void;
   /** kv_top: per row of scores the job's kept-count slots with the largest scores, ascending by slot, ties to the lower slot. kept u32 [J·kvHeads, keptMax]. */
   kvTop(o: { jobs: KvJobs; kvHeads: number; scores: Tensor; kept: Tensor }): void;
-  /** kv_gather: target slot i of head h = source slot kept[j·kvHeads + h, i], for every i < kept count. kept u32 [J·kvHeads, keptMax]. */
-  kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void;
+  /**
+   * kv_gather: target slot i of head h = source slot kept[j·kvHeads + h, i], for every i < kept count. kept u32 [J·kvHeads, keptMax],
+   * ascending in a row. With `rotary` [·, headDim], whose row p has the angles of position p, the key is turned back by kept − i
+   * positions: from that of its slot to that of its rank.
+   */
+  kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor; rotary?: Tensor | null }): void;
   /** kv_mean: target slot i = mean of source slots i·f … i·f + f − 1 for i < floor(n/f), K and V apart; the remainder follows raw. */
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void;
+  /**
+   * kv_merge: every slot e that is not kept goes to the kept slot t of its head with the largest cos(K_e, K_t), ties to the
+   * lower one; target slot i = mean of t = kept[i] and of (e + t) / 2 for all e that went to it, K and V alike. kept as in kv_gather.
+   */
+  kvMerge(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void;
+
+  /**
+   * kv_pack: packs the target slots 0 … P − 1, P = 32·floor(kept / 32), into the job's keep pages from keepBase on, see
+   * packedGroupWords: scale = (largest − least) / (2^bits − 1), or 1 where that is 0; code = round((x − least) / scale), halves to even, at
+   * most 2^bits − 1; all in f32, scale and least first rounded to f16 where pages are f16. With `tail` the slots behind P are
+   * replaced, in place, by what such codes stand for, as one shorter group; otherwise they stay.
+   */
+  kvPack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits; tail: boolean }): void;
+  /** kv_unpack: target slots 0 … slots − 1 = what the codes in the job's keep pages from keepBase on stand for. slots is a multiple of 32. */
+  kvUnpack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits }): void;
 
   /** A u32 scratch tensor filled from the host (kept slots chosen without scores). */
   uploadIndices(rows: number, cols: number, data: Uint32Array): Tensor;
@@ -171,6 +248,27 @@ export interface Step {
   /** Drops what was recorded (an error while recording) and frees the scratch. */
   abandon(): void;
 }
+
+/** What prefill keeps of one layer, after (or before) rope_write_kv of that layer. */
+export interface KeepOperands {
+  readonly qkv: Tensor;
+  readonly shape: HeadShape;
+  readonly pages: KvPages;
+  readonly map: KvMap;
+  readonly keeps: KvKeeps;
+  readonly layer: number;
+}
+
+/** Scores of a batch of jobs from what prefill kept: scores as in kv_norm, jobs with keep tables. */
+export interface ScoreOperands {
+  readonly pages: KvPages;
+  readonly jobs: KvJobs;
+  readonly shape: HeadShape;
+  readonly scores: Tensor;
+}
+
+/** Above every score that a formula gives. */
+export const SCORE_MAX = 3e38;
 
 /** Words of one row of sampling parameters. The first three floats are stored as their bits. */
 export const SAMPLE_WORDS = 8;

@@ -57,7 +57,7 @@ export function tableStartOffset(map: KvMap, layer: number): number {
 /**
  * Compression jobs of one batch: one job is one layer of one sequence. One u32 array:
  *
- *   [0, 4·J)   per job: slots stored now, slots kept, start of its source table, start of its target table
+ *   [0, JOB_WORDS·J)   one record a job, see {@link JobWord}
  *   then the tables, page numbers; starts are indices into this whole array
  *
  * Source and target pages are disjoint.
@@ -68,4 +68,80 @@ export interface KvJobs {
   /** The most stored slots and the most kept slots of any job. */
   readonly slotsMax: number;
   readonly keptMax: number;
+}
+
+export const JOB_WORDS = 6;
+export const JobWord = {
+  /** Slots stored now. */
+  slots: 0,
+  /** Slots that remain. */
+  kept: 1,
+  sourceTable: 2,
+  targetTable: 3,
+  /** Pages of what prefill kept for this sequence, and the word among them where this layer's part begins. */
+  keepTable: 4,
+  keepBase: 5,
+} as const;
+
+/**
+ * Sequences of a forward step for which prefill keeps something, beside the step's {@link KvMap}. One u32 array:
+ *
+ *   [0, KEEP_WORDS·K)   one record a sequence, see {@link KeepWord}
+ *   then the tables, page numbers; starts are indices into this whole array
+ *
+ * What is kept lies in pages of the pool, read as raw 32-bit words: word i of a sequence is word i mod (pageBytes / 4) of
+ * page floor(i / (pageBytes / 4)) of its table. Layers follow each other; the words of one are given with each kind:
+ *
+ *   queries   [window][heads][headDim]          rotated queries of the last tokens of the prompt
+ *   moments   [heads][headDim + headDim²]       mean of the queries before rotation, then the sum of (q − mean)(q − mean)ᵀ
+ *   columns   [kvHeads][prompt tokens]          sums of attention weights over queries and the query heads of a group
+ */
+export interface KvKeeps {
+  readonly indices: Indices;
+  readonly count: number;
+}
+
+export const KEEP_WORDS = 4;
+export const KeepWord = {
+  /** Which sequence of the map. */
+  sequence: 0,
+  table: 1,
+  /** Tokens of the whole prompt. */
+  promptTokens: 2,
+  /** queries: the window, at most promptTokens. moments: tokens at the prompt's start that are left out. */
+  setting: 3,
+} as const;
+
+/** Bits of a stored code. */
+export type KvBits = 4 | 8;
+
+/** Slots that are packed together. */
+export const PACK_SLOTS = 32;
+/** Channels of a value that share a scale, at most. */
+export const PACK_CHANNELS = 32;
+
+/**
+ * Slots packed as codes of few bits (KIVI, Liu et al. 2024), as raw words of pages: groups of PACK_SLOTS slots follow each other,
+ * and in a group its KV heads, of each
+ *
+ *   keys      [headDim][32] codes, then [headDim] pairs: a channel's codes share a pair over the group's slots
+ *   values    [32][headDim] codes, then [32][parts] pairs: a slot's codes share one over PACK_CHANNELS channels or what is left
+ *
+ * A code c of a pair (scale, least) stands for c · scale + least. Codes lie in words from the low bits up; a pair is two f32
+ * words, or two halves of one word where pages are f16, scale first. headDim is a multiple of 8.
+ */
+export function packedGroupWords(
+  { headDim, dtype }: Pick<KvShape, "headDim" | "dtype">,
+  bits: KvBits,
+): number {
+  const codes = PACK_SLOTS * headDim * bits / 32, pairs = headDim + PACK_SLOTS * valueParts(headDim);
+  return 2 * codes + pairs * PAIR_WORDS[dtype];
+}
+
+/** Words of a pair. */
+export const PAIR_WORDS: Record<KvDtype, number> = { f16: 1, f32: 2 };
+
+/** Pairs of one value. */
+export function valueParts(headDim: number): number {
+  return Math.ceil(headDim / PACK_CHANNELS);
 }

@@ -64,6 +64,18 @@ interface Frame {
  * slots that row 0 sees, slots that each further row sees more, scratch, scale). Queries of f16 caches are scaled by 2^112.
  */
 export function buildAttend(page: PageShape): ModuleBuilder {
+  return buildRows(page, values);
+}
+
+/**
+ * As {@link buildAttend}, with the values left out: the rows' weights are added, row after row, to f32 sums at `out`, one a
+ * slot of every page that the last row sees a part of.
+ */
+export function buildWeights(page: PageShape): ModuleBuilder {
+  return buildRows(page, sumWeights);
+}
+
+function buildRows(page: PageShape, finish: (frame: Frame) => Code): ModuleBuilder {
   const module = new ModuleBuilder();
   const types: ValueType[] = [...Array.from({ length: 10 }, () => I32), F32];
   for (const rows of range(ATTEND_ROWS).map((r) => r + 1)) {
@@ -90,7 +102,7 @@ export function buildAttend(page: PageShape): ModuleBuilder {
         set(scoreRow, rowBytes),
         scores(frame),
         ...range(rows).map((row) => softmax(frame, row)),
-        values(frame),
+        finish(frame),
       );
     });
   }
@@ -212,6 +224,26 @@ function softmax(frame: Frame, row: number): Code {
     set(sum, v128.constF32(0)),
     overRow(set(sum, f32x4.add(get(sum), v128.load(get(p))))),
     set(frame.inverse[row], f32.div(f32.const(1), horizontalSum(sum))),
+  );
+}
+
+/** out[slot] += Σ_row weight[row, slot] / sum[row]. */
+function sumWeights(frame: Frame): Code {
+  const { f, rows } = frame;
+  const to = f.i32(), end = f.i32(), sum = f.v128();
+  const weights = f.pointers(rows), factors = f.vectors(rows);
+  return sequence(
+    ...factors.map((factor, row) => set(factor, f32x4.splat(get(frame.inverse[row])))),
+    rowPointers(frame.scratch, frame.scoreRow, weights),
+    set(to, get(frame.out)),
+    set(end, i32.add(get(to), get(frame.scoreRow))),
+    doWhile(
+      i32.ltU(get(to), get(end)),
+      set(sum, v128.load(get(to))),
+      ...weights.map((w, row) => set(sum, f32x4.fma(v128.load(get(w)), get(factors[row]), get(sum)))),
+      v128.store(get(to), get(sum)),
+      ...[to, ...weights].map((p) => set(p, i32.add(get(p), i32.const(16)))),
+    ),
   );
 }
 

@@ -1,5 +1,5 @@
 /** paged_attention and segment_attention: which rows are attended together, and which thread does them. */
-import { ATTEND_ROWS, buildAttend } from "./attend.ts";
+import { ATTEND_ROWS, buildAttend, buildWeights } from "./attend.ts";
 import type { Kernel, Machine } from "./machine.ts";
 import { readMap } from "./map.ts";
 import { headBytes, pageKey, PAGES_WORDS, type PageShape, readPages } from "./page.ts";
@@ -17,14 +17,18 @@ export const SegmentWord = {
 } as const;
 
 /** table[rows][0]. */
-type Attend = readonly (readonly Kernel[])[];
+export type Attend = readonly (readonly Kernel[])[];
+
+export function weightKernels(machine: Machine, page: PageShape): Attend {
+  return machine.table(machine.kernels(`weights ${pageKey(page)}`, () => buildWeights(page)));
+}
 
 function attendKernels(machine: Machine, page: PageShape): Attend {
   return machine.table(machine.kernels(`attend ${pageKey(page)}`, () => buildAttend(page)));
 }
 
 /** Calls `attend` for `count` rows, 6 at a time; each row has its own number of visible slots, `increment` apart. */
-function attendRows(
+export function attendRows(
   attend: Attend,
   count: number,
   q: number,

@@ -1,12 +1,14 @@
 /**
- * kv_norm, kv_top, kv_gather, kv_mean over pages. Scores, selections and copies are a small share of a compress step and
- * run as plain TypeScript on the shared memory. Threads take whole heads of whole jobs, in turn.
+ * Operations of a compress step on whole heads: scores without queries, selection, copies, means. Threads take whole heads
+ * of whole jobs, in turn.
  */
+import { JOB_WORDS, JobWord } from "../ops/kv.ts";
+import { assert } from "../core/assert.ts";
+import { type Job, numbers, PageWalk, readJob, SlotWriter } from "./heads.ts";
 import type { Machine } from "./machine.ts";
-import { halfBytes, headBytes, PAGES_WORDS, type PagesView, readPages } from "./page.ts";
-import { KV_ELEMENT_BYTES } from "../ops/kv.ts";
+import { PAGES_WORDS, type PagesView, readPages } from "./page.ts";
 
-/** Jobs: word index of KvJobs' array, number of jobs, most stored and most kept slots; then the operation's operand. */
+/** Jobs: word index of KvJobs' array, number of jobs, most stored and most kept slots; then the operation's operands. */
 export const JOBS_WORDS = 4;
 export const CompressWord = {
   pages: 0,
@@ -14,68 +16,74 @@ export const CompressWord = {
   operand: PAGES_WORDS + JOBS_WORDS,
 } as const;
 
-interface Job {
-  readonly stored: number;
-  readonly kept: number;
-  /** Row of scores or kept slots. */
-  readonly row: number;
-  /** Element index of channel `d` of the key, or of the value, of a slot. */
-  readonly sourceKey: (slot: number, d: number) => number;
-  readonly sourceValue: (slot: number, d: number) => number;
-  readonly targetKey: (slot: number, d: number) => number;
-  readonly targetValue: (slot: number, d: number) => number;
-}
-
-type Elements = Uint16Array | Uint32Array;
-
-function eachHead(machine: Machine, w: Uint32Array, visit: (job: Job, view: PagesView) => void): void {
-  const view = readPages(w, CompressWord.pages);
-  const [base, jobs] = w.subarray(CompressWord.jobs, CompressWord.jobs + JOBS_WORDS);
-  const { u32 } = machine;
-  const { slots, headDim, dtype } = view.page;
-  const size = KV_ELEMENT_BYTES[dtype];
-  const pageElements = view.pageBytes / size, valueElements = halfBytes(view.page) / size;
-  for (let row = 0; row < jobs * view.kvHeads; row++) {
-    if (row % machine.sharers !== machine.thread) continue;
-    const at = base + 4 * Math.floor(row / view.kvHeads);
-    const head = (view.address + row % view.kvHeads * headBytes(view.page)) / size;
-    const place = (table: number, slot: number) =>
-      head + u32[table + Math.floor(slot / slots)] * pageElements;
-    const key = (table: number) => (slot: number, d: number) => place(table, slot) + d * slots + slot % slots;
-    const value = (table: number) => (slot: number, d: number) =>
-      place(table, slot) + valueElements + slot % slots * headDim + d;
-    const source = base + u32[at + 2], target = base + u32[at + 3];
-    visit({
-      stored: u32[at],
-      kept: u32[at + 1],
-      row,
-      sourceKey: key(source),
-      sourceValue: value(source),
-      targetKey: key(target),
-      targetValue: value(target),
-    }, view);
+/** Visits this thread's jobs' heads; `row` is the row of scores or of kept slots. */
+export function eachHead(
+  machine: Machine,
+  w: Uint32Array,
+  visit: (job: Job, head: number, row: number, view: PagesView) => void,
+): void {
+  const view = readPages(w, CompressWord.pages), base = w[CompressWord.jobs];
+  const rows = w[CompressWord.jobs + 1] * view.kvHeads;
+  for (let row = machine.thread; row < rows; row += machine.sharers) {
+    const head = row % view.kvHeads;
+    visit(readJob(machine, view, base, (row - head) / view.kvHeads), head, row, view);
   }
 }
 
-/** Elements as bits, for copies. */
-function bits(machine: Machine, view: PagesView): Elements {
-  return view.page.dtype === "f16" ? machine.u16 : machine.u32;
-}
-
-/** Elements as numbers. */
-function numbers(machine: Machine, view: PagesView): Float16Array | Float32Array {
-  return view.page.dtype === "f16" ? new Float16Array(machine.u16.buffer) : machine.f32;
+/** Parts of a thread's scratch, in bytes, that `slots` slots of f32 fit into. */
+export function slotScratch(
+  machine: Machine,
+  slots: number,
+): { first: number; second: number; rest: number } {
+  const part = machine.scratchBytes / 4;
+  assert((slots + 64) * 4 <= part, "a score a slot fits a part of a thread's scratch");
+  return { first: machine.scratch, second: machine.scratch + part, rest: machine.scratch + 2 * part };
 }
 
 /** scores[row, slot] = −‖key‖₂. */
 export function runKvNorm(machine: Machine, w: Uint32Array): void {
-  const scores = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 2];
-  eachHead(machine, w, (job, view) => {
-    const values = numbers(machine, view);
-    for (let slot = 0; slot < job.stored; slot++) {
-      let sum = 0;
-      for (let d = 0; d < view.page.headDim; d++) sum += values[job.sourceKey(slot, d)] ** 2;
-      machine.f32[scores + job.row * width + slot] = -Math.sqrt(sum);
+  const scores = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 2], { f32 } = machine;
+  eachHead(machine, w, (job, head, row, view) => {
+    const pages = new PageWalk(machine, view, job, head), { first } = slotScratch(machine, job.slots);
+    pages.kernels.squares(...pages.whole, first);
+    for (let slot = 0, at = first >>> 2; slot < job.slots; slot++) {
+      f32[scores + row * width + slot] = -Math.sqrt(f32[at + slot]);
+    }
+  });
+}
+
+/** scores[row, slot] = −cos(key, mean direction). */
+export function runKvKeyDiff(machine: Machine, w: Uint32Array): void {
+  const scores = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 2], { f32 } = machine;
+  eachHead(machine, w, (job, head, row, view) => {
+    const { headDim, slots: pageSlots } = view.page, { slots } = job;
+    const pages = new PageWalk(machine, view, job, head),
+      { first, second, rest } = slotScratch(machine, slots);
+    const inverse = first >>> 2, dots = second >>> 2, sums = rest >>> 2;
+    pages.kernels.squares(...pages.whole, first);
+    for (let slot = 0; slot < slots; slot++) {
+      f32[inverse + slot] = 1 / Math.max(Math.sqrt(f32[inverse + slot]), 1e-12);
+    }
+    f32.fill(0, sums, sums + 4 * headDim);
+    // Behind the last slot may lie anything, so a page that is not full is summed here.
+    const full = Math.floor(slots / pageSlots);
+    if (full > 0) pages.kernels.directions(pages.table, full, pages.head, view.pageBytes, first, rest);
+    const values = numbers(machine, view), source = job.source(head), stride = source.keyStride;
+    for (let slot = full * pageSlots; slot < slots; slot++) {
+      for (let d = 0, at = source.key(slot); d < headDim; d++, at += stride) {
+        f32[sums + 4 * d] += values[at] * f32[inverse + slot];
+      }
+    }
+    let squares = 0;
+    for (let d = 0; d < headDim; d++) {
+      const at = sums + 4 * d, sum = f32[at] + f32[at + 1] + f32[at + 2] + f32[at + 3];
+      f32[sums + d] = sum;
+      squares += sum * sum;
+    }
+    pages.kernels.dots(...pages.whole, second, rest);
+    const length = Math.max(Math.sqrt(squares), 1e-12);
+    for (let slot = 0; slot < slots; slot++) {
+      f32[scores + row * width + slot] = -f32[dots + slot] * f32[inverse + slot] / length;
     }
   });
 }
@@ -88,54 +96,127 @@ export function runKvTop(machine: Machine, w: Uint32Array): void {
   const [base, jobs, scoreWidth, keptWidth] = w.subarray(TopWord.jobs, TopWord.jobs + JOBS_WORDS);
   const kvHeads = w[TopWord.kvHeads];
   for (let row = machine.thread; row < jobs * kvHeads; row += machine.sharers) {
-    const job = base + 4 * Math.floor(row / kvHeads);
+    const job = base + JOB_WORDS * Math.floor(row / kvHeads);
+    const slots = machine.u32[job + JobWord.slots], count = machine.u32[job + JobWord.kept];
     const begin = (w[TopWord.scores] >>> 2) + row * scoreWidth;
-    const scores = machine.f32.slice(begin, begin + machine.u32[job]);
-    const order = Uint32Array.from(scores, (_, slot) => slot).sort((a, b) => scores[b] - scores[a] || a - b);
-    machine.u32.set(
-      order.subarray(0, machine.u32[job + 1]).sort(),
-      (w[TopWord.kept] >>> 2) + row * keptWidth,
-    );
+    const scores = machine.f32.subarray(begin, begin + slots);
+    const threshold = ascendingAt(scores.slice(), slots - count);
+    let above = 0;
+    for (let slot = 0; slot < slots; slot++) if (scores[slot] > threshold) above++;
+    // Of the slots at the threshold the first ones fill what those above it leave.
+    let ties = count - above, at = (w[TopWord.kept] >>> 2) + row * keptWidth;
+    for (let slot = 0; slot < slots; slot++) {
+      if (scores[slot] > threshold || (scores[slot] === threshold && ties-- > 0)) machine.u32[at++] = slot;
+    }
   }
 }
 
-/** Target slot i = source slot kept[i]. */
+/** What would be at `index` if `values` were sorted (Hoare's selection); they are reordered. */
+function ascendingAt(values: Float32Array, index: number): number {
+  let low = 0, high = values.length - 1;
+  while (low < high) {
+    const pivot = values[(low + high) >>> 1];
+    let i = low, j = high;
+    while (i <= j) {
+      while (values[i] < pivot) i++;
+      while (values[j] > pivot) j--;
+      if (i > j) break;
+      const swapped = values[i];
+      values[i++] = values[j];
+      values[j--] = swapped;
+    }
+    if (index <= j) high = j;
+    else if (index >= i) low = i;
+    else break;
+  }
+  return values[index];
+}
+
+export const ChunkWord = {
+  kvHeads: 0,
+  jobs: 1,
+  scores: 1 + JOBS_WORDS,
+  out: 2 + JOBS_WORDS,
+  chunk: 3 + JOBS_WORDS,
+} as const;
+
+/** Every slot gets its chunk's mean over heads' sums; the last chunk the largest score there is. */
+export function runKvChunk(machine: Machine, w: Uint32Array, scoreMax: number): void {
+  const [base, jobs, width] = w.subarray(ChunkWord.jobs, ChunkWord.jobs + JOBS_WORDS);
+  const kvHeads = w[ChunkWord.kvHeads], chunk = w[ChunkWord.chunk], { f32 } = machine;
+  for (let job = machine.thread; job < jobs; job += machine.sharers) {
+    const slots = machine.u32[base + JOB_WORDS * job + JobWord.slots];
+    const scores = (w[ChunkWord.scores] >>> 2) + job * kvHeads * width;
+    const out = (w[ChunkWord.out] >>> 2) + job * kvHeads * width;
+    for (let first = 0; first < slots; first += chunk) {
+      const end = Math.min(first + chunk, slots);
+      let sum = 0;
+      for (let head = 0; head < kvHeads; head++) {
+        for (let slot = first; slot < end; slot++) sum += f32[scores + head * width + slot];
+      }
+      const score = end === slots ? scoreMax : sum / (end - first);
+      for (let head = 0; head < kvHeads; head++) {
+        f32.fill(score, out + head * width + first, out + head * width + end);
+      }
+    }
+  }
+}
+
+/** Target slot i = source slot kept[i]; with angles, its key is turned back by kept[i] − i positions. */
 export function runKvGather(machine: Machine, w: Uint32Array): void {
   const kept = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 3];
-  eachHead(machine, w, (job, view) => {
-    const elements = bits(machine, view);
+  const angles = w[CompressWord.operand + 1] >>> 2;
+  eachHead(machine, w, (job, head, row, view) => {
+    const pages = new PageWalk(machine, view, job, head), chosen = (kept + row * width) * 4;
+    pages.kernels.gather(
+      chosen,
+      job.kept,
+      pages.table,
+      job.target(head).table * 4,
+      pages.head,
+      view.pageBytes,
+    );
+    if (angles === 0) return;
+    const values = numbers(machine, view), half = view.page.headDim / 2;
+    const source = job.source(head), target = job.target(head), stride = source.keyStride;
     for (let i = 0; i < job.kept; i++) {
-      copySlot(elements, job, view, machine.u32[kept + job.row * width + i], i);
+      const slot = machine.u32[kept + row * width + i], at = angles + (slot - i) * 2 * half;
+      const from = source.key(slot), to = target.key(i);
+      for (let d = 0; d < half; d++) {
+        const a = values[from + d * stride], b = values[from + (d + half) * stride];
+        const cos = machine.f32[at + d], sin = machine.f32[at + half + d];
+        values[to + d * stride] = a * cos + b * sin;
+        values[to + (d + half) * stride] = b * cos - a * sin;
+      }
     }
   });
-}
-
-function copySlot(elements: Elements, job: Job, view: PagesView, from: number, to: number): void {
-  for (let d = 0; d < view.page.headDim; d++) {
-    elements[job.targetKey(to, d)] = elements[job.sourceKey(from, d)];
-    elements[job.targetValue(to, d)] = elements[job.sourceValue(from, d)];
-  }
 }
 
 /** Means of `factor` consecutive slots; the remainder is copied. */
 export function runKvMean(machine: Machine, w: Uint32Array): void {
   const factor = w[CompressWord.operand];
-  eachHead(machine, w, (job, view) => {
-    const values = numbers(machine, view), elements = bits(machine, view);
-    const groups = Math.floor(job.stored / factor);
-    const mean = (at: (slot: number, d: number) => number, group: number, d: number) => {
-      let sum = 0;
-      for (let i = 0; i < factor; i++) sum += values[at(group * factor + i, d)];
-      return sum / factor;
-    };
+  eachHead(machine, w, (job, head, _row, view) => {
+    const { headDim } = view.page, pages = new PageWalk(machine, view, job, head);
+    const { keys, values } = pages.rows(),
+      writer = new SlotWriter(machine, view, job, head),
+      { row } = writer;
+    const groups = Math.floor(job.slots / factor), rest = job.slots - groups * factor;
     for (let group = 0; group < groups; group++) {
-      for (let d = 0; d < view.page.headDim; d++) {
-        values[job.targetKey(group, d)] = mean(job.sourceKey, group, d);
-        values[job.targetValue(group, d)] = mean(job.sourceValue, group, d);
+      row.fill(0);
+      for (let i = 0, at = group * factor * headDim; i < factor; i++, at += headDim) {
+        for (let d = 0; d < headDim; d++) {
+          row[d] += keys[at + d];
+          row[headDim + d] += values[at + d];
+        }
       }
+      for (let d = 0; d < 2 * headDim; d++) row[d] /= factor;
+      writer.write(group);
     }
-    for (let slot = groups * factor; slot < job.stored; slot++) {
-      copySlot(elements, job, view, slot, groups + slot - groups * factor);
+    for (let i = 0; i < rest; i++) {
+      const at = (groups * factor + i) * headDim;
+      row.set(keys.subarray(at, at + headDim));
+      row.set(values.subarray(at, at + headDim), headDim);
+      writer.write(groups + i);
     }
   });
 }

@@ -2,6 +2,7 @@
  * WebAssembly bytes from expressions. An expression is its bytes in the order in which they run, as a tree of parts that
  * is laid out once, at the end; nothing is optimised or moved: engines keep the order they are given, and register tiles
  * depend on it. Instruction names follow the WebAssembly text format (core 3.0 with relaxed SIMD).
+ * It is longer than 400 lines because the instructions are one list.
  */
 export type Code = Uint8Array | readonly (number | Code)[];
 
@@ -115,6 +116,7 @@ export const i32 = {
   /** a if the condition holds, b otherwise. */
   select: ternary(0x1b),
   load: load([0x28], 2),
+  load16U: load([0x2f], 1),
   store16: store([0x3b], 1),
 };
 
@@ -135,6 +137,7 @@ export const v128 = {
   load: load(vector(0), 2),
   /** Four i16 widened to i32, by sign. */
   load16x4S: load(vector(3), 0),
+  load8x8U: load(vector(2), 0),
   load32Splat: load(vector(9), 2),
   store: store(vector(11), 2),
   /** The low 64 bits. */
@@ -145,6 +148,8 @@ export const v128 = {
   ): Code => [at, value, vector(0x5b), 0, unsigned(offset), 0],
   constF32: (value: number): Code => [vector(12), range(4).map(() => floatBytes(value))],
   constI32: (value: number): Code => [vector(12), range(4).map(() => wordBytes(value))],
+  lanesF32: (values: readonly number[]): Code => [vector(12), values.map(floatBytes)],
+  lanesI32: (values: readonly number[]): Code => [vector(12), values.map(wordBytes)],
   and: binary(...vector(0x4e)),
   or: binary(...vector(0x50)),
   xor: binary(...vector(0x51)),
@@ -164,6 +169,8 @@ export const i32x4 = {
   dotI16x8S: binary(...vector(0xba)),
   /** Values are in range by then, so the relaxed form is exact. */
   truncF32x4: unary(...vector(0x101)),
+  extendLowI16x8U: unary(...vector(0xa9)),
+  extendHighI16x8U: unary(...vector(0xaa)),
 };
 
 export const i8x16 = {
@@ -287,6 +294,14 @@ export class FunctionBuilder {
 
   bytes(values: readonly number[]): Code {
     return this.#constant(`b${values}`, i8x16.const(values));
+  }
+
+  lanesF32(values: readonly number[]): Code {
+    return this.#constant(`f${values}`, v128.lanesF32(values));
+  }
+
+  lanesI32(values: readonly number[]): Code {
+    return this.#constant(`i${values}`, v128.lanesI32(values));
   }
 
   #constant(key: string, code: Code): Code {

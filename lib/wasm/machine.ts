@@ -18,6 +18,7 @@ interface WeightViews {
 
 export class Machine {
   readonly u8: Uint8Array;
+  readonly f16: Float16Array;
   readonly u16: Uint16Array;
   readonly u32: Uint32Array;
   readonly f32: Float32Array;
@@ -42,6 +43,7 @@ export class Machine {
   ) {
     const { buffer } = memories.memory;
     this.u8 = new Uint8Array(buffer);
+    this.f16 = new Float16Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.u32 = new Uint32Array(buffer);
     this.f32 = new Float32Array(buffer);

@@ -20,7 +20,7 @@ import {
   v128,
 } from "./emit.ts";
 import { narrowToHalves } from "./half.ts";
-import type { Machine } from "./machine.ts";
+import type { Kernels, Machine } from "./machine.ts";
 import { readMap } from "./map.ts";
 import { halfBytes, headBytes, pageKey, PAGES_WORDS, type PageShape, readPages } from "./page.ts";
 
@@ -112,10 +112,15 @@ function buildRope(page: PageShape): ModuleBuilder {
   return module;
 }
 
+/** rotate and store. */
+export function storeKernels(machine: Machine, page: PageShape): Kernels {
+  return machine.kernels(`rope ${pageKey(page)}`, () => buildRope(page));
+}
+
 export function runRopeWriteKv(machine: Machine, words: Uint32Array): void {
   const map = readMap(machine, words, RopeWord.map);
   const { address, pageBytes, kvHeads, page } = readPages(words, RopeWord.pages);
-  const { rotate, store } = machine.kernels(`rope ${pageKey(page)}`, () => buildRope(page));
+  const { rotate, store } = storeKernels(machine, page);
   const heads = words[RopeWord.heads];
   const headRow = page.headDim * 4, row = (heads + 2 * kvHeads) * headRow;
   const [first, last] = machine.share(map.tokens);

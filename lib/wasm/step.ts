@@ -1,7 +1,10 @@
-/** A step being recorded: operations become words of a tape, which all threads run at `finish`. */
+/**
+ * A step being recorded: operations become words of a tape, which all threads run at `finish`.
+ * It is longer than 400 lines because the contract of operations is one list.
+ */
 import { assert } from "../core/assert.ts";
-import type { Activation, HeadShape, Step } from "../ops/backend.ts";
-import type { KvJobs, KvMap, KvPages } from "../ops/kv.ts";
+import type { Activation, HeadShape, KeepOperands, ScoreOperands, Step } from "../ops/backend.ts";
+import type { KvBits, KvJobs, KvMap, KvPages } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { ACTIVATIONS } from "./activation.ts";
 import { segmentScratchBytes } from "./attention.ts";
@@ -234,20 +237,109 @@ export class WasmStep implements Step {
     this.#tape.record("kvNorm", this.#heads(o.jobs, o.pages.shape.kvHeads), words);
   }
 
+  keepQueries(o: KeepOperands): void {
+    this.#tape.record("keepQueries", this.#keeping(o), this.#kept(o, 0));
+  }
+
+  keepMoments(o: KeepOperands): void {
+    this.#tape.record("keepMoments", this.#keeping(o), this.#kept(o, 0));
+  }
+
+  keepColumns(o: KeepOperands & { scale: number }): void {
+    this.#tape.record("keepColumns", this.#keeping(o), this.#kept(o, o.scale));
+  }
+
+  kvKeyDiff(o: { pages: KvPages; jobs: KvJobs; scores: Tensor }): void {
+    this.#tape.record("kvKeyDiff", this.#heads(o.jobs, o.pages.shape.kvHeads), [
+      ...this.#pages(o.pages),
+      ...this.#jobs(o.jobs),
+      address(o.scores),
+    ]);
+  }
+
+  kvLag(
+    o: { pages: KvPages; jobs: KvJobs; sinks: number; lag: number; cross: boolean; scores: Tensor },
+  ): void {
+    this.#tape.record("kvLag", this.#heads(o.jobs, o.pages.shape.kvHeads), [
+      ...[...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.scores)],
+      ...[o.sinks, o.lag, Number(o.cross)],
+    ]);
+  }
+
+  kvWindow(o: ScoreOperands & { scale: number; window: number; kernel: number; shared: boolean }): void {
+    const words = [...this.#scored(o), bitsOf(o.scale), o.window, o.kernel, Number(o.shared)];
+    this.#tape.record("kvWindow", this.#heads(o.jobs, o.pages.shape.kvHeads), words);
+    this.#tape.record("kvProtect", this.#heads(o.jobs, o.pages.shape.kvHeads), words);
+  }
+
+  kvExpected(
+    o: ScoreOperands & {
+      scale: number;
+      rotary: Tensor;
+      sinks: number;
+      covariance: boolean;
+      valueNorm: boolean;
+      epsilon: number;
+    },
+  ): void {
+    this.#tape.record("kvExpected", this.#heads(o.jobs, o.pages.shape.kvHeads), [
+      ...[...this.#scored(o), bitsOf(o.scale), address(o.rotary), o.sinks],
+      ...[Number(o.covariance), Number(o.valueNorm), bitsOf(o.epsilon)],
+    ]);
+  }
+
+  kvColumns(o: ScoreOperands & { seen: boolean; bias: Tensor | null }): void {
+    this.#tape.record("kvColumns", this.#heads(o.jobs, o.pages.shape.kvHeads), [
+      ...this.#scored(o),
+      Number(o.seen),
+      address(o.bias),
+    ]);
+  }
+
+  kvChunk(o: { jobs: KvJobs; kvHeads: number; chunk: number; scores: Tensor; out: Tensor }): void {
+    this.#tape.record("kvChunk", this.#heads(o.jobs, o.kvHeads), [
+      ...[o.kvHeads, ...this.#jobs(o.jobs), address(o.scores), address(o.out), o.chunk],
+    ]);
+  }
+
+  kvMerge(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void {
+    this.#tape.record("kvMerge", this.#heads(o.jobs, o.pages.shape.kvHeads), [
+      ...this.#pages(o.pages),
+      ...this.#jobs(o.jobs),
+      address(o.kept),
+    ]);
+  }
+
   kvTop(o: { jobs: KvJobs; kvHeads: number; scores: Tensor; kept: Tensor }): void {
     this.#tape.record("kvTop", this.#heads(o.jobs, o.kvHeads), [
       ...[o.kvHeads, ...this.#jobs(o.jobs), address(o.scores), address(o.kept)],
     ]);
   }
 
-  kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor }): void {
-    const words = [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.kept)];
+  kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor; rotary?: Tensor | null }): void {
+    const words = [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.kept), address(o.rotary)];
     this.#tape.record("kvGather", this.#heads(o.jobs, o.pages.shape.kvHeads), words);
   }
 
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
     const words = [...this.#pages(o.pages), ...this.#jobs(o.jobs), o.factor];
     this.#tape.record("kvMean", this.#heads(o.jobs, o.pages.shape.kvHeads), words);
+  }
+
+  kvPack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits; tail: boolean }): void {
+    assert(o.pages.shape.headDim % 8 === 0, "codes fill words");
+    this.#tape.record("kvPack", this.#heads(o.jobs, o.pages.shape.kvHeads), [
+      ...[...this.#pages(o.pages), ...this.#jobs(o.jobs), o.bits, Number(o.tail)],
+    ]);
+  }
+
+  kvUnpack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits }): void {
+    this.#tape.record("kvUnpack", this.#heads(o.jobs, o.pages.shape.kvHeads), [
+      ...this.#pages(o.pages),
+      ...this.#jobs(o.jobs),
+      o.bits,
+      0,
+    ]);
   }
 
   finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {
@@ -338,8 +430,24 @@ export class WasmStep implements Step {
     return this.#sharers(jobs.jobs * kvHeads, Infinity);
   }
 
+  #keeping({ keeps, shape }: KeepOperands): number {
+    return this.#sharers(keeps.count * shape.heads, Infinity);
+  }
+
   #pages(pages: KvPages): number[] {
     return pagesWords((pages as WasmPages).address, pages.shape);
+  }
+
+  #scored(o: ScoreOperands): number[] {
+    return [...this.#pages(o.pages), ...this.#jobs(o.jobs), address(o.scores), o.shape.heads];
+  }
+
+  #kept(o: KeepOperands, scale: number): number[] {
+    return [
+      ...[address(o.qkv), o.shape.heads, bitsOf(scale), ...this.#pages(o.pages)],
+      ...mapWords(o.map, indexAddress(o.map.indices), o.layer),
+      ...[indexAddress(o.keeps.indices) >>> 2, o.keeps.count, o.layer],
+    ];
   }
 
   #jobs(jobs: KvJobs): number[] {

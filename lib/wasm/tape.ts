@@ -4,10 +4,15 @@
  * done (threads.ts).
  */
 import { PagedWord, runPagedAttention, runSegmentAttention, SegmentWord } from "./attention.ts";
-import { runKvGather, runKvMean, runKvNorm, runKvTop } from "./compression.ts";
+import { runKvChunk, runKvGather, runKvKeyDiff, runKvMean, runKvNorm, runKvTop } from "./compression.ts";
+import { ExpectedWord, runKvExpected } from "./expected.ts";
 import { runGated } from "./gated.ts";
+import { KeptWord, runKeepColumns, runKeepMoments, runKeepQueries } from "./keep.ts";
+import { runKvLag } from "./lag.ts";
 import type { Machine } from "./machine.ts";
 import { runMatmul } from "./matmul.ts";
+import { runKvMerge } from "./merge.ts";
+import { runKvPack, runKvUnpack } from "./packing.ts";
 import { runQuantiseRows } from "./quantise_rows.ts";
 import { NormWord, runNorm } from "./norm.ts";
 import { runRopeWriteKv } from "./rope.ts";
@@ -15,6 +20,8 @@ import { floatOf } from "./bits.ts";
 import { runEmbed, runGatherRows, runPatchify, runScatterRows, runVisionEmbed } from "./rows.ts";
 import { runSample } from "./sample.ts";
 import type { Control } from "./threads.ts";
+import { runKvColumns, runKvProtect, runKvWindow, WindowWord } from "./window.ts";
+import { SCORE_MAX } from "../ops/backend.ts";
 
 type Operation = (machine: Machine, words: Uint32Array) => void;
 
@@ -34,10 +41,26 @@ const OPERATIONS = {
   patchify: runPatchify,
   visionEmbed: runVisionEmbed,
   sample: runSample,
+  keepQueries: runKeepQueries,
+  keepMoments: runKeepMoments,
+  keepColumns: (machine, w) => runKeepColumns(machine, w, floatOf(w[KeptWord.scale])),
   kvNorm: runKvNorm,
+  kvKeyDiff: runKvKeyDiff,
+  kvLag: runKvLag,
+  kvWindow: (machine, w) => runKvWindow(machine, w, floatOf(w[WindowWord.scale])),
+  kvProtect: runKvProtect,
+  kvExpected: (machine, w) => {
+    const scale = floatOf(w[ExpectedWord.scale]), epsilon = floatOf(w[ExpectedWord.epsilon]);
+    runKvExpected(machine, w, scale, epsilon, SCORE_MAX);
+  },
+  kvColumns: runKvColumns,
+  kvChunk: (machine, w) => runKvChunk(machine, w, SCORE_MAX),
   kvTop: runKvTop,
   kvGather: runKvGather,
   kvMean: runKvMean,
+  kvMerge: runKvMerge,
+  kvPack: runKvPack,
+  kvUnpack: runKvUnpack,
 } as const satisfies Record<string, Operation>;
 
 export type OperationName = keyof typeof OPERATIONS;

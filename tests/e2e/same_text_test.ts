@@ -9,6 +9,7 @@ import { pictureQuestion } from "../support/question.ts";
 import { collect, requestOf } from "../support/scripted_service.ts";
 import type { TestServer } from "../support/server.ts";
 import { type Start, testServer } from "../support/server_test.ts";
+import { compressionBy } from "../support/compressions.ts";
 
 /** Requests of a crowd, each about a picture of its own. */
 const CROWD = 8;
@@ -75,7 +76,7 @@ function assertSame(answers: readonly Answer[], expected: readonly Answer[], whe
   }
 }
 
-for (const compression of [null, { method: "knorm", ratio: 0.5 }] satisfies (Compression | null)[]) {
+for (const compression of [null, compressionBy("knorm", 0.5)] satisfies (Compression | null)[]) {
   const name = compression === null ? "raw" : "compressed";
   testServer(
     `the same answer alone, in a crowd, with a cached prompt, and preempted: ${name}`,

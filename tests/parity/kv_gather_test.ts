@@ -1,6 +1,6 @@
 import type { KvDtype } from "../../lib/ops/kv.ts";
 import { testEach, testParity } from "../support/backends.ts";
-import { Draw, HEAD_SHAPES, pairs } from "../support/cases.ts";
+import { Draw, HEAD_SHAPES, pairs, randomRotary } from "../support/cases.ts";
 import { assertSameBits } from "../support/compare.ts";
 import { attendRows, type JobSpec, kvJobs, kvShape, readValues, storeRows } from "../support/kv.ts";
 
@@ -36,6 +36,32 @@ testParity(
         kept: step.uploadIndices(jobs.length * kvHeads, keptMax, kept),
       });
       return jobs.map(({ kept, target }) => attendRows(step, pages, target, kept, queries));
+    });
+  },
+);
+
+testParity(
+  "kvGather with angles turns keys from the position of their slot to that of their rank",
+  "f16",
+  pairs(DTYPES, HEAD_SHAPES),
+  async (scope, [dtype, shape]) => {
+    const { kvHeads, headDim } = shape;
+    const draw = new Draw(headDim), free = draw.shuffled(24), pages = scope.pages(kvShape(dtype, shape, 24));
+    const job: JobSpec = { slots: 70, kept: 33, source: free.splice(0, 5), target: free.splice(0, 3) };
+    const kept = Array.from({ length: kvHeads }, () => draw.shuffled(70).slice(0, 33).sort((a, b) => a - b));
+    const queries = draw.normal(2 * kvHeads * headDim);
+    return await scope.step((step) => {
+      storeRows(step, pages, job.source, 0, draw.normal(70 * 2 * kvHeads * headDim));
+      step.kvGather({
+        pages,
+        jobs: kvJobs(step, [job]),
+        kept: step.uploadIndices(kvHeads, 33, Uint32Array.from(kept.flat())),
+        rotary: step.upload(70, headDim, randomRotary(draw, 70, headDim)),
+      });
+      return [
+        attendRows(step, pages, job.target, 33, queries),
+        readValues(step, pages, job.target, 1, free),
+      ];
     });
   },
 );

@@ -1,5 +1,6 @@
 /** A whole small model: the operations in the order and shapes in which the engine calls them. */
 import assert from "node:assert/strict";
+import { usualCompression } from "../../lib/engine/compress/mod.ts";
 import { LocalEngine } from "../../lib/engine/local.ts";
 import type { Backend } from "../../lib/ops/backend.ts";
 import type { KvDtype } from "../../lib/ops/kv.ts";
@@ -114,12 +115,15 @@ for (const method of ["streaming", "knorm", "mean-pool"] as const) {
         const targets = kept.map((slots) => takePages(engine, next, slots + 1));
         for (const order of orders) {
           await engine.compress(order.map((i) => ({
-            method,
-            ratio,
+            compression: usualCompression(method, ratio),
             slots: new Uint32Array(engine.facts.layers).fill(prompts[i].length),
             kept: new Uint32Array(engine.facts.layers).fill(kept[i]),
             sourceTables: sources[i],
             targetTables: targets[i],
+            keep: null,
+            packed: null,
+            seed: [0, 0] as const,
+            images: [],
           })));
         }
         return targets;

@@ -18,7 +18,7 @@ export function attend(
   }
 }
 
-function dot(a: Float64Array, b: ArrayLike<number>): number {
+export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let sum = 0;
   for (let d = 0; d < a.length; d++) sum += a[d] * b[d];
   return sum;

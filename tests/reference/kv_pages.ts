@@ -2,8 +2,13 @@
 import { assert } from "../../lib/core/assert.ts";
 import {
   firstTokenOffset,
+  JOB_WORDS,
+  JobWord,
+  KEEP_WORDS,
+  KeepWord,
   KV_ELEMENT_BYTES,
   type KvJobs,
+  type KvKeeps,
   type KvMap,
   type KvPages,
   type KvShape,
@@ -18,6 +23,10 @@ export class HostKvPages implements KvPages {
   readonly values: Float16Array | Float32Array;
   live = true;
 
+  readonly #raw: Float32Array;
+  /** The pool as raw words. */
+  readonly words: Uint32Array;
+
   constructor(readonly shape: KvShape) {
     const { dtype, pageSlots, kvHeads, headDim, pageCount, pageBytes } = shape;
     const elements = pageSlots * 2 * kvHeads * headDim;
@@ -25,6 +34,24 @@ export class HostKvPages implements KvPages {
     this.values = dtype === "f16"
       ? new Float16Array(pageCount * elements)
       : new Float32Array(pageCount * elements);
+    this.#raw = new Float32Array(this.values.buffer);
+    this.words = new Uint32Array(this.values.buffer);
+  }
+
+  /** Index, in raw words of the pool, of word `word` of pages that a table lists. */
+  rawAt(table: Table, word: number): number {
+    const pageWords = this.shape.pageBytes / 4, page = table(Math.floor(word / pageWords));
+    assert(page < this.shape.pageCount, `page ${page} is in the pool`);
+    return page * pageWords + word % pageWords;
+  }
+
+  /** f32 values that lie in pages as raw words. */
+  readRaw(table: Table, word: number, count: number): Float64Array {
+    return Float64Array.from({ length: count }, (_, i) => this.#raw[this.rawAt(table, word + i)]);
+  }
+
+  writeRaw(table: Table, word: number, values: ArrayLike<number>): void {
+    for (let i = 0; i < values.length; i++) this.#raw[this.rawAt(table, word + i)] = values[i];
   }
 
   /** Index of the first number of one head's key (or value) in a slot, found through a page table. */
@@ -89,17 +116,45 @@ export interface Job {
   readonly kept: number;
   readonly source: Table;
   readonly target: Table;
+  /** Pages of what prefill kept, and the word where this layer's part begins. */
+  readonly keep: Table;
+  readonly keepBase: number;
 }
 
 export function listJobs({ indices: { values }, jobs, slotsMax, keptMax }: KvJobs): Job[] {
   return Array.from({ length: jobs }, (_, j) => {
-    const [slots, kept, source, target] = values.subarray(4 * j, 4 * j + 4);
+    const record = values.subarray(JOB_WORDS * j, JOB_WORDS * (j + 1));
+    const slots = record[JobWord.slots], kept = record[JobWord.kept];
+    const table = (word: number) => (index: number) => values[record[word] + index];
     assert(slots <= slotsMax && kept <= keptMax && kept <= slots, "a job stays below the stated maxima");
     return {
       slots,
       kept,
-      source: (index) => values[source + index],
-      target: (index) => values[target + index],
+      source: table(JobWord.sourceTable),
+      target: table(JobWord.targetTable),
+      keep: table(JobWord.keepTable),
+      keepBase: record[JobWord.keepBase],
+    };
+  });
+}
+
+/** A sequence of a step for which something is kept. */
+export interface Keep {
+  readonly mapped: MappedSequence;
+  readonly table: Table;
+  readonly promptTokens: number;
+  readonly setting: number;
+}
+
+export function listKeeps({ indices: { values }, count }: KvKeeps, map: KvMap, layer: number): Keep[] {
+  const sequences = mappedSequences(map, layer);
+  return Array.from({ length: count }, (_, k) => {
+    const record = values.subarray(KEEP_WORDS * k, KEEP_WORDS * (k + 1));
+    return {
+      mapped: sequences[record[KeepWord.sequence]],
+      table: (index) => values[record[KeepWord.table] + index],
+      promptTokens: record[KeepWord.promptTokens],
+      setting: record[KeepWord.setting],
     };
   });
 }

@@ -180,5 +180,5 @@ export class Crowd {
 /** Tokens that a sequence had stored when it was to be compressed because memory was short; null when it never was. */
 export function pressurePoint(sequence: Sequence | null): number | null {
   const point = sequence?.compressionPoint ?? null;
-  return point?.underPressure ? point.atTokens : null;
+  return point !== null && sequence?.prompt.compression?.underPressure ? point.atTokens : null;
 }

@@ -1,9 +1,9 @@
 /** What a request must be answered, computed from the request and the device's sizes alone. */
 import type { ErrorCode } from "../../lib/core/errors.ts";
-import { keptSlots } from "../../lib/engine/compress/mod.ts";
 import type { EngineFacts } from "../../lib/engine/engine.ts";
 import { Buddy } from "../../pool/buddy.ts";
 import type { GenerateRequest } from "../../scheduler/messages.ts";
+import { keptOf } from "../../scheduler/compression.ts";
 import { completionTokensMax } from "../../scheduler/room.ts";
 import { expectedTokens, featureContent } from "../support/scripted_engine.ts";
 import { BAD_HEADER, characterOf, EOS_ID, pixelsOf, ScriptedText } from "../support/scripted_text.ts";
@@ -50,8 +50,8 @@ export class Expectation {
     if (!compression) return null;
     const atTokens = compression.underPressure ? pressureAt : promptTokens(this.request);
     if (atTokens === null) return null;
-    const kept = keptSlots(compression.method, compression.ratio, atTokens);
-    return kept < atTokens ? { atTokens, kept } : null;
+    const kept = keptOf(compression, atTokens, this.facts.layers, []);
+    return kept === null ? null : { atTokens, kept: kept[0] };
   }
 
   /** The answer, had memory run short at `pressureAt` stored tokens, or never. */
@@ -88,7 +88,7 @@ export class Expectation {
     const prompt = promptTokens(this.request);
     const shortening = this.shortening(null);
     const kept = shortening === null ? null : new Uint32Array(this.facts.layers).fill(shortening.kept);
-    return Math.min(MAX_MODEL_LEN - prompt, completionTokensMax(this.facts, prompt, kept));
+    return Math.min(MAX_MODEL_LEN - prompt, completionTokensMax(this.facts, prompt, kept, 0));
   }
 
   #refusal(): ErrorCode | null {

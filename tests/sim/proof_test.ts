@@ -9,6 +9,7 @@ import { scriptedFacts } from "../support/scripted_engine.ts";
 import { drawScenario, type Scenario } from "./scenario.ts";
 import { type ClientScript, promptTokens, Traffic } from "./traffic.ts";
 import { type History, simulate } from "./world.ts";
+import { compressionBy } from "../support/compressions.ts";
 
 const SEED = 11;
 const REQUESTS = 40;
@@ -107,7 +108,7 @@ Deno.test("a request without compression gets the same tokens when it is preempt
 });
 
 Deno.test("a compressed request gets the same tokens when it is preempted for want of memory", async () => {
-  const compression = { method: "knorm", ratio: 0.5 } as const;
+  const compression = compressionBy("knorm", 0.5);
   const clients = drawClients((script) => withRequest(script, { compression, maxTokens: 30 }))
     .filter(({ request }) => promptTokens(request) <= 30);
   const expected = await alone(clients);

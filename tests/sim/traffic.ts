@@ -6,6 +6,7 @@ import { BAD_HEADER, BAD_PIXELS, characterOf } from "../support/scripted_text.ts
 import { GONE_MS_MAX, READ_MS_MAX } from "./bounds.ts";
 import { between, chance, pick } from "./draw.ts";
 import { IMAGE_TOKENS, MAX_MODEL_LEN, type Scenario } from "./scenario.ts";
+import { compressionBy } from "../support/compressions.ts";
 
 export const LEAVE_STATES = SEQUENCE_STATES.filter((state) => state !== "ended");
 export const LEAVE_WAYS = ["abort", "return"] as const;
@@ -31,11 +32,11 @@ export interface ClientScript {
 const COMPRESSIONS: readonly (Compression | null)[] = [
   null,
   null,
-  { method: "knorm", ratio: 0.5 },
-  { method: "streaming", ratio: 0.8 },
-  { method: "mean-pool", ratio: 0.75 },
-  { method: "streaming", ratio: 0.5, underPressure: true },
-  { method: "mean-pool", ratio: 0.8, underPressure: true },
+  compressionBy("knorm", 0.5),
+  compressionBy("streaming", 0.8),
+  compressionBy("mean-pool", 0.75),
+  compressionBy("streaming", 0.5, { underPressure: true }),
+  compressionBy("mean-pool", 0.8, { underPressure: true }),
 ];
 
 export class Traffic {

@@ -1,6 +1,7 @@
 /** KV pools, maps and jobs as the operations take them, and a way to look into a pool through operations alone. */
 import type { HeadShape, Step } from "../../lib/ops/backend.ts";
 import {
+  JOB_WORDS,
   KV_ELEMENT_BYTES,
   type KvDtype,
   type KvJobs,
@@ -53,14 +54,17 @@ export interface JobSpec {
   readonly kept: number;
   readonly source: readonly number[];
   readonly target: readonly number[];
+  /** Pages of what prefill kept, and the word where the job's layer begins; none without. */
+  readonly keep?: readonly number[];
+  readonly keepBase?: number;
 }
 
 export function kvJobs(step: Step, jobs: readonly JobSpec[]): KvJobs {
   const facts: number[] = [], tables: number[] = [];
-  for (const { slots, kept, source, target } of jobs) {
-    const at = 4 * jobs.length + tables.length;
-    facts.push(slots, kept, at, at + source.length);
-    tables.push(...source, ...target);
+  for (const { slots, kept, source, target, keep = [], keepBase = 0 } of jobs) {
+    const at = JOB_WORDS * jobs.length + tables.length, behind = at + source.length;
+    facts.push(slots, kept, at, behind, behind + target.length, keepBase);
+    tables.push(...source, ...target, ...keep);
   }
   return {
     indices: step.indices(Uint32Array.from([...facts, ...tables])),

@@ -256,6 +256,7 @@ export function scriptedFacts(facts: Partial<EngineFacts> = {}): EngineFacts {
     software: true,
     features: [],
     layers: 2,
+    shape: { heads: 1, kvHeads: 1, headDim: 4 },
     vocabSize: 64,
     kvDtype: "f16",
     pageBytes: 256,

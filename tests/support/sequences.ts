@@ -41,6 +41,7 @@ export function admitted(
     positionsEnd: ids.length,
     maxTokens: 8,
     compression: null,
+    keepPages: 0,
     ...fields,
     images: pictures,
     chain: chainOf(ids, shape.pageSlots, pictures, ""),

@@ -1,26 +1,66 @@
-import { keptByMeanPool, meanPoolFactor } from "./mean_pool.ts";
-import { keptByRatio } from "./ratio.ts";
+/** The methods of this build, and what admission asks of them. */
+import { chunkKv } from "./chunk_kv.ts";
+import { expectedAttention } from "./expected_attention.ts";
+import { h2o } from "./h2o.ts";
+import { keyDiff } from "./key_diff.ts";
+import { knorm } from "./knorm.ts";
+import { lagKv } from "./lag_kv.ts";
+import { lookM } from "./look_m.ts";
+import { meanPool } from "./mean_pool.ts";
+import type { Compression, Method, MethodName, PromptShape } from "./method.ts";
+import type { Need } from "./need.ts";
+import { none } from "./none.ts";
+import { pyramidKv } from "./pyramid_kv.ts";
+import { random } from "./random.ts";
+import { snapKv } from "./snap_kv.ts";
+import { streaming } from "./streaming.ts";
+import { tova } from "./tova.ts";
 
-/** Methods of this build. `none` is the absence of a method and never reaches the engine. */
+export const METHODS: Readonly<Record<MethodName, Method>> = {
+  none,
+  streaming,
+  random,
+  "mean-pool": meanPool,
+  knorm,
+  keydiff: keyDiff,
+  lagkv: lagKv,
+  snapkv: snapKv,
+  tova,
+  pyramidkv: pyramidKv,
+  "expected-attention": expectedAttention,
+  h2o,
+  chunkkv: chunkKv,
+  "look-m": lookM,
+};
+
+/** Slots that remain per layer; the scheduler reserves that many before the method runs. */
+export function keptByLayer(compression: Compression, prompt: PromptShape): Uint32Array {
+  const { method, size, settings } = compression;
+  return METHODS[method].kept(prompt, size, settings);
+}
+
+/** What prefill must keep for it; null for nothing. */
+export function needOf({ method, settings }: Compression): Need | null {
+  return METHODS[method].need(settings);
+}
+
+/** Methods that a request may name through the API: those that ask nothing of prefill. */
 export const COMPRESSION_METHODS = ["streaming", "knorm", "mean-pool"] as const;
 export type CompressionMethod = typeof COMPRESSION_METHODS[number];
+
+/** A method with its usual settings. */
+export function usualCompression(method: MethodName, ratio: number): Compression {
+  const entries = Object.entries(METHODS[method].settings).map(([name, { usual }]) => [name, usual] as const);
+  return { method, size: { ratio }, settings: Object.fromEntries(entries), rerotate: false, quantise: null };
+}
 
 /** Why `ratio` does not fit `method`, or null. */
 export function ratioProblem(method: CompressionMethod, ratio: number): string | null {
   if (!(ratio > 0 && ratio < 1)) return `ratio must be above 0 and below 1, got ${ratio}`;
-  if (method === "mean-pool" && meanPoolFactor(ratio) === null) {
-    return `ratio of mean-pool must make 1 / (1 - ratio) a whole number (0.5, 0.75, 0.8, …), got ${ratio}`;
-  }
-  return null;
+  return METHODS[method].sizeProblem({ ratio });
 }
 
-/** Slots that remain of `slots` stored ones; the scheduler reserves that many before the method runs. */
+/** Slots that remain of `slots` stored ones in each layer, with usual settings. */
 export function keptSlots(method: CompressionMethod, ratio: number, slots: number): number {
-  switch (method) {
-    case "streaming":
-    case "knorm":
-      return keptByRatio(ratio, slots);
-    case "mean-pool":
-      return keptByMeanPool(ratio, slots);
-  }
+  return keptByLayer(usualCompression(method, ratio), { slots: Uint32Array.of(slots), images: [] })[0];
 }

@@ -1,23 +1,26 @@
-import type { Step } from "../../ops/backend.ts";
-import type { KvJobs, KvPages } from "../../ops/kv.ts";
+import { chosenByHost } from "./chosen_by_host.ts";
+import { defineMethod, whole } from "./method.ts";
 
-/** Tokens at the start that attention leans on whatever they say (StreamingLLM, Xiao et al. 2023). */
-export const SINK_SLOTS = 4;
-
-/** The kept slots of one job: the first SINK_SLOTS and the most recent ones. */
-export function streamingSlots(slots: number, kept: number): Uint32Array {
-  const sinks = Math.min(SINK_SLOTS, kept);
-  return Uint32Array.from({ length: kept }, (_, i) => i < sinks ? i : slots - kept + i);
+interface StreamingSettings {
+  /** Tokens at the start that attention leans on whatever they say. */
+  readonly n_sink: number;
 }
 
-/** Keeps sinks and the most recent tokens, the same of every head. Keys stay rotated as they were. */
-export function recordStreaming(step: Step, pages: KvPages, jobs: KvJobs): void {
-  const { kvHeads } = pages.shape;
-  const words = jobs.indices.values;
-  const table = new Uint32Array(jobs.jobs * kvHeads * jobs.keptMax);
-  for (let job = 0; job < jobs.jobs; job++) {
-    const row = streamingSlots(words[4 * job], words[4 * job + 1]);
-    for (let head = 0; head < kvHeads; head++) table.set(row, (job * kvHeads + head) * jobs.keptMax);
-  }
-  step.kvGather({ pages, jobs, kept: step.uploadIndices(jobs.jobs * kvHeads, jobs.keptMax, table) });
+/** The kept slots of one job: the first `sinkSlots` and the most recent ones. */
+export function streamingSlots(slots: number, kept: number, sinkSlots: number): Uint32Array {
+  const sinks = Math.min(sinkSlots, kept);
+  const out = new Uint32Array(kept);
+  for (let i = 0; i < kept; i++) out[i] = i < sinks ? i : slots - kept + i;
+  return out;
 }
+
+/** Keeps sinks and the most recent tokens, the same of every head (StreamingLLM, Xiao et al. 2023; kvpress' StreamingLLMPress). */
+export const streaming = defineMethod<StreamingSettings>({
+  settings: { n_sink: whole(4, 0, 1024) },
+  queryAgnostic: true,
+  record(batch, { n_sink }) {
+    batch.gather(
+      chosenByHost(batch, (_prompt, _layer, _head, stored, kept) => streamingSlots(stored, kept, n_sink)),
+    );
+  },
+});

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { compressionOf, samplingOf, stopStrings } from "../../../lib/api/sampling.ts";
+import { samplingOf, stopStrings } from "../../../lib/api/sampling.ts";
 import { seededRandom } from "../../../lib/core/random.ts";
 import { scriptedModel } from "../../support/scripted_scheduler.ts";
 
@@ -39,14 +39,4 @@ Deno.test("stopStrings: null, a string and a list", () => {
   assert.deepEqual(stopStrings("a"), ["a"]);
   assert.deepEqual(stopStrings(["a", "b"]), ["a", "b"]);
   assert.deepEqual(stopStrings([]), []);
-});
-
-Deno.test("compressionOf: both forms, none and absence", () => {
-  const half = { method: "mean-pool", ratio: 0.5 };
-  assert.deepEqual(compressionOf(half), half);
-  assert.deepEqual(compressionOf("mean-pool:0.5"), half);
-  assert.equal(compressionOf("none"), null);
-  assert.equal(compressionOf({ method: "none", ratio: 0.5 }), null);
-  assert.equal(compressionOf(null), undefined);
-  assert.equal(compressionOf(undefined), undefined);
 });

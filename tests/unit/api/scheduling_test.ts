@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { RequestError } from "../../../lib/core/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../../../scheduler/messages.ts";
 import { finished, framesOf, hello, scriptedApp } from "../../support/scripted_scheduler.ts";
+import { compressionBy } from "../../support/compressions.ts";
 
 const PATHS = {
   "/v1/chat/completions": { messages: [{ role: "user", content: "Say hello" }] },
@@ -72,11 +73,11 @@ Deno.test("scheduling: a key tells tenants apart, also on an open server, and ne
 
 Deno.test("scheduling: kv_compression auto waits for pressure, with the ratio that is asked for", async () => {
   const compressionOf = async (kv_compression: unknown) => (await requestFor({ kv_compression })).compression;
-  const auto = { method: "streaming", ratio: 0.5, underPressure: true };
+  const auto = compressionBy("streaming", 0.5, { underPressure: true, minTokens: 256 });
   assert.deepEqual(await compressionOf("auto"), auto);
   assert.deepEqual(await compressionOf({ method: "auto" }), auto);
-  assert.deepEqual(await compressionOf("auto:0.75"), { ...auto, ratio: 0.75 });
-  assert.deepEqual(await compressionOf({ method: "auto", ratio: 0.25 }), { ...auto, ratio: 0.25 });
+  assert.deepEqual(await compressionOf("auto:0.75"), { ...auto, size: { ratio: 0.75 } });
+  assert.deepEqual(await compressionOf({ method: "auto", ratio: 0.25 }), { ...auto, size: { ratio: 0.25 } });
   assert.equal(await compressionOf("none"), null);
   assert.equal(await compressionOf(null), undefined);
   assert.deepEqual(await refusalOf({ kv_compression: "auto:1" }), {

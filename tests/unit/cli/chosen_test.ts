@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { chosenLines, compressibleTokens, poolTokens, size } from "../../../lib/cli/chosen.ts";
 import { ENGINE_FACTS } from "./engine_facts.ts";
+import { compressionBy } from "../../support/compressions.ts";
 
 Deno.test("poolTokens counts whole pages in every layer", () => {
   // 1024 pages / 5 layers = 204 pages a layer, 16 slots each.
@@ -9,9 +10,9 @@ Deno.test("poolTokens counts whole pages in every layer", () => {
 
 Deno.test("compressibleTokens counts the prompt and its copy at one moment", () => {
   // 204 pages a layer: 136 of the prompt and 68 of the copy.
-  assert.equal(compressibleTokens(ENGINE_FACTS, { method: "knorm", ratio: 0.5 }), 136 * 16);
+  assert.equal(compressibleTokens(ENGINE_FACTS, compressionBy("knorm", 0.5)), 136 * 16);
   // 170 pages and 34.
-  assert.equal(compressibleTokens(ENGINE_FACTS, { method: "mean-pool", ratio: 0.8 }), 170 * 16);
+  assert.equal(compressibleTokens(ENGINE_FACTS, compressionBy("mean-pool", 0.8)), 170 * 16);
 });
 
 Deno.test("size picks the largest unit that leaves at least one", () => {
@@ -48,7 +49,7 @@ Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default 
     "policy: static:p1c1d8, inter-token latency target 100 ms; prefix cache on",
     "largest batches (items:tokens:wait ms): encode 8:512:2, prefill 16:2048:5, compress 32:65536:2, decode 32:32:0",
   ]);
-  const compressing = chosenLines({ ...chosen, compression: { method: "knorm", ratio: 0.5 } });
+  const compressing = chosenLines({ ...chosen, compression: compressionBy("knorm", 0.5) });
   assert.equal(
     compressing[2],
     "KV pool: 8.0 MiB, 3264 tokens in f16; a prompt of 2176 fits with its copy by knorm:0.5",

@@ -7,6 +7,7 @@ export const ENGINE_FACTS: EngineFacts = {
   software: true,
   features: [],
   layers: 5,
+  shape: { heads: 8, kvHeads: 4, headDim: 32 },
   vocabSize: 1024,
   kvDtype: "f16",
   pageBytes: 8192,

@@ -48,6 +48,7 @@ Deno.test("parseFlags prefers a flag to its environment twin, and an empty twin 
 
 Deno.test("parseFlags reads an environment twin for every flag", () => {
   const samples: Record<keyof typeof SERVE_FLAGS, string> = {
+    loadFormat: "dummy",
     model: "x",
     backend: "wasm",
     threads: "3",

@@ -14,6 +14,7 @@ import {
   readWhole,
   readWindow,
 } from "../../../lib/cli/values.ts";
+import { compressionBy } from "../../support/compressions.ts";
 
 function refuses(read: (text: string) => unknown, texts: readonly string[]): void {
   for (const text of texts) {
@@ -60,9 +61,9 @@ Deno.test("readWindow takes items, tokens and milliseconds", () => {
 
 Deno.test("readCompression takes none, a method, and a method with a ratio that fits it", () => {
   assert.equal(readCompression("none"), null);
-  assert.deepEqual(readCompression("knorm"), { method: "knorm", ratio: 0.5 });
-  assert.deepEqual(readCompression("streaming:.25"), { method: "streaming", ratio: 0.25 });
-  assert.deepEqual(readCompression("mean-pool:0.8"), { method: "mean-pool", ratio: 0.8 });
+  assert.deepEqual(readCompression("knorm"), compressionBy("knorm", 0.5));
+  assert.deepEqual(readCompression("streaming:.25"), compressionBy("streaming", 0.25));
+  assert.deepEqual(readCompression("mean-pool:0.8"), compressionBy("mean-pool", 0.8));
 });
 
 Deno.test("readCompression refuses unknown methods and ratios that do not fit", () => {
@@ -81,9 +82,9 @@ Deno.test("readCompression refuses unknown methods and ratios that do not fit", 
 });
 
 Deno.test("readCompression takes auto, which waits until memory is short, with or without a ratio", () => {
-  const auto = { method: "streaming", ratio: 0.5, underPressure: true };
+  const auto = compressionBy("streaming", 0.5, { underPressure: true, minTokens: 256 });
   assert.deepEqual(readCompression("auto"), auto);
-  assert.deepEqual(readCompression("auto:0.75"), { ...auto, ratio: 0.75 });
+  assert.deepEqual(readCompression("auto:0.75"), { ...auto, size: { ratio: 0.75 } });
   refuses(readCompression, ["auto:", "auto:1", "auto:0.5:1", "Auto"]);
 });
 

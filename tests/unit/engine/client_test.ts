@@ -11,6 +11,7 @@ const IDS = Array.from({ length: 40 }, (_, index) => 5 + index * 3 % 50);
 async function opened(run: (engine: Engine) => Promise<void>): Promise<void> {
   const engine = await startEngine({
     modelDir: MODEL_DIR,
+    loadFormat: "auto",
     backend: "webgpu",
     threads: 2,
     weights: "stored",

@@ -4,8 +4,10 @@ import { IMAGES_PER_REQUEST_MAX } from "../../../lib/core/limits.ts";
 import { type AdmissionParts, admit } from "../../../scheduler/admission.ts";
 import type { ContentPart, GenerateRequest } from "../../../scheduler/messages.ts";
 import { PictureStore } from "../../../scheduler/pictures.ts";
+import { scriptedFacts } from "../../support/scripted_engine.ts";
 import { requestOf } from "../../support/scripted_service.ts";
 import { BAD_HEADER, IMAGE_ID, ScriptedImages, ScriptedText } from "../../support/scripted_text.ts";
+import { compressionBy } from "../../support/compressions.ts";
 
 const MODEL = { maxModelLen: 100, eosTokenIds: [1], imageTokenId: IMAGE_ID, imageTokens: 5 };
 
@@ -15,6 +17,7 @@ function partsOf(parts: Partial<AdmissionParts> = {}): AdmissionParts {
     images: new ScriptedImages(),
     pictures: new PictureStore(64),
     pool: { layers: 2, pageSlots: 4, pageBytes: 64, pageCount: 200 },
+    facts: scriptedFacts(),
     model: MODEL,
     defaults: { maxTokens: null, compression: null },
     ...parts,
@@ -66,12 +69,12 @@ Deno.test("admit takes the server's limit for requests without one, as far as co
 });
 
 Deno.test("admit takes the server's compression unless the request says none", () => {
-  const defaults = { maxTokens: null, compression: { method: "knorm", ratio: 0.5 } } as const;
-  const ratio = (compression: GenerateRequest["compression"]) =>
-    admit(requestOf("abcdefgh", { compression }), partsOf({ defaults })).compression?.ratio ?? null;
-  assert.equal(ratio(undefined), 0.5);
-  assert.equal(ratio(null), null);
-  assert.equal(ratio({ method: "mean-pool", ratio: 0.75 }), 0.75);
+  const defaults = { maxTokens: null, compression: compressionBy("knorm", 0.5) } as const;
+  const chosen = (compression: GenerateRequest["compression"]) =>
+    admit(requestOf("abcdefgh", { compression }), partsOf({ defaults })).compression ?? null;
+  assert.deepEqual(chosen(undefined), defaults.compression);
+  assert.equal(chosen(null), null);
+  assert.deepEqual(chosen(compressionBy("mean-pool", 0.75)), compressionBy("mean-pool", 0.75));
 });
 
 Deno.test("admit refuses what does not fit the context and names the field", () => {

@@ -1,16 +1,64 @@
 import assert from "node:assert/strict";
-import { AUTO_COMPRESSION, keptOf } from "../../../scheduler/compression.ts";
+import { keepPages, keptOf, parseCompression, sharableTokens } from "../../../scheduler/compression.ts";
+import { scriptedFacts } from "../../support/scripted_engine.ts";
+import { compressionBy } from "../../support/compressions.ts";
 
 Deno.test("keptOf keeps the same number of slots in every layer", () => {
-  assert.deepEqual(keptOf({ method: "knorm", ratio: 0.5 }, 100, 3), Uint32Array.of(50, 50, 50));
+  assert.deepEqual(keptOf(compressionBy("knorm", 0.5), 100, 3, []), Uint32Array.of(50, 50, 50));
 });
 
 Deno.test("keptOf is null where compression would save nothing", () => {
-  assert.equal(keptOf({ method: "knorm", ratio: 0.5 }, 1, 3), null);
-  assert.equal(keptOf({ method: "streaming", ratio: 0.25 }, 2, 3)?.[0], 1, "half a slot counts as removed");
+  assert.equal(keptOf(compressionBy("knorm", 0.5), 1, 3, []), null);
+  assert.equal(keptOf(compressionBy("streaming", 0.25), 2, 3, [])?.[0], 1, "half a slot counts as removed");
 });
 
-Deno.test("AUTO_COMPRESSION waits until memory is short and halves what is stored", () => {
-  assert.equal(AUTO_COMPRESSION.underPressure, true);
-  assert.deepEqual(keptOf(AUTO_COMPRESSION, 1000, 1), Uint32Array.of(500));
+Deno.test("keptOf leaves a cache below its least tokens as it is", () => {
+  const compression = compressionBy("knorm", 0.5, { minTokens: 100 });
+  assert.equal(keptOf(compression, 99, 3, []), null);
+  assert.deepEqual(keptOf(compression, 100, 1, []), Uint32Array.of(50));
+});
+
+Deno.test("keepPages counts what prefill keeps for a method, and sharableTokens what it must have computed", () => {
+  const facts = scriptedFacts({ layers: 2, pageBytes: 256 });
+  const snapkv = compressionBy("snapkv", 0.5);
+  const { heads, headDim } = facts.shape;
+  assert.equal(keepPages(compressionBy("knorm", 0.5), 100, facts), 0);
+  assert.equal(keepPages(snapkv, 100, facts), Math.ceil(2 * 64 * heads * headDim * 4 / 256));
+  assert.equal(sharableTokens(null, 100), 99);
+  assert.equal(sharableTokens(snapkv, 100), 36, "the last 64 queries are seen");
+  assert.equal(sharableTokens(compressionBy("h2o", 0.5), 100), 0);
+});
+
+function parsed(record: Record<string, unknown>) {
+  const outcome = parseCompression(record);
+  assert(outcome.ok, outcome.ok ? "" : outcome.problem.message);
+  return outcome.compression;
+}
+
+Deno.test("parseCompression reads a method with its settings, none, and how small a cache may be", () => {
+  assert.equal(parsed({ method: "none" }), null);
+  assert.deepEqual(parsed({ method: "knorm", ratio: 0.5 }), compressionBy("knorm", 0.5));
+  assert.deepEqual(
+    parsed({ method: "knorm", ratio: 0.5, min_tokens: 9 }),
+    compressionBy("knorm", 0.5, { minTokens: 9 }),
+  );
+  assert.equal(parsed({ method: "snapkv", budget: 20, window_size: 8 })?.settings.window_size, 8);
+});
+
+Deno.test("parseCompression of auto waits until memory is short, and for caches worth it", () => {
+  const auto = parsed({ method: "auto" });
+  assert.deepEqual(auto, compressionBy("streaming", 0.5, { underPressure: true, minTokens: 256 }));
+  assert.deepEqual(parsed({ method: "auto", ratio: 0.25, min_tokens: 0 })?.size, { ratio: 0.25 });
+});
+
+Deno.test("parseCompression names the field that is wrong", () => {
+  const field = (record: Record<string, unknown>) => {
+    const outcome = parseCompression(record);
+    return outcome.ok ? null : outcome.problem.field;
+  };
+  assert.equal(field({ method: "zip", ratio: 0.5 }), "method");
+  assert.equal(field({ method: "knorm" }), "ratio");
+  assert.equal(field({ method: "knorm", ratio: 0.5, min_tokens: -1 }), "min_tokens");
+  assert.equal(field({ method: "auto", ratio: 2 }), "ratio");
+  assert.equal(field({ method: "knorm", ratio: 0.5, window: 4 }), "window");
 });

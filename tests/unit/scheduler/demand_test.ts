@@ -3,6 +3,7 @@ import { KvPool } from "../../../pool/mod.ts";
 import { expectedPages, growthPages } from "../../../scheduler/demand.ts";
 import { OutputLength } from "../../../scheduler/output_length.ts";
 import { admitted } from "../../support/sequences.ts";
+import { compressionBy } from "../../support/compressions.ts";
 
 const SHAPE = { layers: 2, pageSlots: 4, pageBytes: 64, pageCount: 200 };
 const IDS = Array.from({ length: 40 }, (_, index) => index);
@@ -15,7 +16,7 @@ Deno.test("expectedPages covers the prompt and what the completion is expected t
 });
 
 Deno.test("expectedPages of a prompt to be compressed is its fullest moment: both copies, or the completion", () => {
-  const compression = { method: "knorm", ratio: 0.5 } as const;
+  const compression = compressionBy("knorm", 0.5);
   const output = new OutputLength();
   const short = admitted(IDS, SHAPE, { maxTokens: 2, compression });
   assert.equal(expectedPages(short, SHAPE, output), 2 * 10 + 2 * 5);
@@ -25,7 +26,7 @@ Deno.test("expectedPages of a prompt to be compressed is its fullest moment: bot
 });
 
 Deno.test("expectedPages of a compressed sequence counts its raw cache no longer", () => {
-  const compression = { method: "knorm", ratio: 0.5 } as const;
+  const compression = compressionBy("knorm", 0.5);
   const sequence = admitted(IDS, SHAPE, { maxTokens: 2, compression });
   sequence.storedMore(40);
   sequence.took(7);

@@ -11,13 +11,18 @@ Deno.test("uniformPages and pagesAfter count whole pages in every layer", () => 
 });
 
 Deno.test("peakPages covers prompt and completion without the last token, which is never stored", () => {
-  assert.equal(peakPages(SHAPE, 8, null, 1), 6);
-  assert.equal(peakPages(SHAPE, 8, null, 2), 9);
+  assert.equal(peakPages(SHAPE, 8, null, 0, 1), 6);
+  assert.equal(peakPages(SHAPE, 8, null, 0, 2), 9);
 });
 
 Deno.test("peakPages of a compressed prompt is the larger of raw with kept slots and kept slots with completion", () => {
-  assert.equal(peakPages(SHAPE, 16, kept(4, 4, 4), 8), 12 + 3);
-  assert.equal(peakPages(SHAPE, 16, kept(4, 4, 4), 28), 24);
+  assert.equal(peakPages(SHAPE, 16, kept(4, 4, 4), 0, 8), 12 + 3);
+  assert.equal(
+    peakPages(SHAPE, 16, kept(4, 4, 4), 5, 8),
+    12 + 5 + 3,
+    "what prefill keeps stands beside both",
+  );
+  assert.equal(peakPages(SHAPE, 16, kept(4, 4, 4), 0, 28), 24);
 });
 
 Deno.test("completionTokensMax is the longest completion that fits an empty pool", () => {
@@ -26,14 +31,14 @@ Deno.test("completionTokensMax is the longest completion that fits an empty pool
     kept(7, 2, 5),
   ]];
   for (const [prompt, slots] of cases) {
-    const most = completionTokensMax(SHAPE, prompt, slots);
+    const most = completionTokensMax(SHAPE, prompt, slots, 0);
     assert(most >= 1);
-    assert(peakPages(SHAPE, prompt, slots, most) <= SHAPE.pageCount);
-    assert(peakPages(SHAPE, prompt, slots, most + 1) > SHAPE.pageCount);
+    assert(peakPages(SHAPE, prompt, slots, 0, most) <= SHAPE.pageCount);
+    assert(peakPages(SHAPE, prompt, slots, 0, most + 1) > SHAPE.pageCount);
   }
 });
 
 Deno.test("completionTokensMax is below one when the prompt cannot be stored", () => {
-  assert(completionTokensMax(SHAPE, 41, null) < 1);
-  assert(completionTokensMax(SHAPE, 40, kept(4, 4, 4)) < 1);
+  assert(completionTokensMax(SHAPE, 41, null, 0) < 1);
+  assert(completionTokensMax(SHAPE, 40, kept(4, 4, 4), 0) < 1);
 });

@@ -1,7 +1,7 @@
 /** What happens when memory runs short, and what is stored already. */
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers/promises";
 import type { Compression, ContentPart, GenerateRequest } from "../../../scheduler/messages.ts";
-import { AUTO_COMPRESSION } from "../../../scheduler/compression.ts";
 import { expectedTokens } from "../../support/scripted_engine.ts";
 import {
   answerTo,
@@ -9,8 +9,9 @@ import {
   type ScriptedService,
   scriptedService,
 } from "../../support/scripted_service.ts";
-import { closeIdle } from "../../support/scripted_service_end.ts";
+import { closeIdle, until } from "../../support/scripted_service_end.ts";
 import { ScriptedText } from "../../support/scripted_text.ts";
+import { compressionBy } from "../../support/compressions.ts";
 
 const PROMPT = "HELLO_THERE";
 const LONG = 100;
@@ -20,7 +21,8 @@ const LONG = 100;
  */
 const SMALL = { pageCount: 120 };
 const KEPT = 5;
-const KNORM: Compression = { method: "knorm", ratio: 0.5 };
+const AUTO = compressionBy("streaming", 0.5, { underPressure: true });
+const KNORM: Compression = compressionBy("knorm", 0.5);
 
 function expected(text: string, kept: number | null): number[] {
   const prompt = new ScriptedText().encode(text, "chat", []);
@@ -75,7 +77,7 @@ Deno.test("createScheduler compresses under pressure before it preempts, and lea
   await closeIdle(raw);
 
   const service = scriptedService(three);
-  const short = await crowd(service, { compression: AUTO_COMPRESSION });
+  const short = await crowd(service, { compression: AUTO });
   const { metrics } = service.scheduler;
   assert(metrics.shrunk > 0);
   assert.equal(metrics.preempted, 0);
@@ -88,7 +90,7 @@ Deno.test("createScheduler compresses under pressure before it preempts, and lea
   await closeIdle(service);
 
   const large = scriptedService({ facts: { pageCount: 1000 } });
-  for (const { prompt, ids } of await crowd(large, { compression: AUTO_COMPRESSION })) {
+  for (const { prompt, ids } of await crowd(large, { compression: AUTO })) {
     assert.deepEqual(ids, expected(prompt, null));
   }
   assert.equal(large.scheduler.metrics.shrunk, 0);
@@ -147,5 +149,34 @@ Deno.test("createScheduler looks at no picture whose tokens are cached", async (
   assert.equal(second.end.timings.encode, undefined);
   const { encodedImages, sharedImages } = service.scheduler.metrics;
   assert.deepEqual([service.images.prepared, encodedImages, sharedImages], [1, 1, 0]);
+  await closeIdle(service);
+});
+
+Deno.test("createScheduler evicts nothing that another member of the same batch begins with", async () => {
+  const gate = Promise.withResolvers<void>();
+  let closed = false;
+  const service = scriptedService({
+    facts: { pageCount: 40, stepTokensMax: 64 },
+    behaviour: { delay: () => closed ? gate.promise : Promise.resolve() },
+    scheduler: { policy: { kind: "static", prefill: 2, compress: 1, decode: 8 } },
+  });
+  const picture: ContentPart = { type: "image", bytes: Uint8Array.of(1, 2), param: "messages" };
+  const one = { maxTokens: 1 };
+  const shown = () => answerTo(service.scheduler, requestOf([picture, { type: "text", text: "ABCD" }], one));
+  // In the cache, oldest first: two pages of each layer with the picture, four pages of text.
+  const first = await shown();
+  await answerTo(service.scheduler, requestOf("T".repeat(16), one));
+  closed = true;
+  const before = service.steps.length;
+  const running = answerTo(service.scheduler, requestOf("D", one));
+  await until(() => service.steps.length > before);
+  // The long prompt takes all free pages and evicts; the picture's pages are the oldest.
+  const long = answerTo(service.scheduler, requestOf("L".repeat(58), one));
+  const again = shown();
+  await setImmediate();
+  gate.resolve();
+  for (const { end } of await Promise.all([running, long])) assert.equal(end.type, "finished");
+  assert.deepEqual((await again).ids, first.ids);
+  assert(service.steps.includes("prefill 2"), service.steps.join(", "));
   await closeIdle(service);
 });

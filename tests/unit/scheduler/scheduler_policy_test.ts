@@ -4,8 +4,9 @@ import type { Compression, ContentPart } from "../../../scheduler/messages.ts";
 import type { Policy } from "../../../scheduler/policy.ts";
 import { answerTo, requestOf, scriptedService } from "../../support/scripted_service.ts";
 import { closeIdle } from "../../support/scripted_service_end.ts";
+import { compressionBy } from "../../support/compressions.ts";
 
-const COMPRESSION: Compression = { method: "knorm", ratio: 0.5 };
+const COMPRESSION: Compression = compressionBy("knorm", 0.5);
 
 /** Steps of `count` requests that come at one time, each with a picture and a prompt of its own. */
 async function stepsOf(policy: Policy, count: number, maxTokens: number, pictures = false) {

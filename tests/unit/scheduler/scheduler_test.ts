@@ -8,6 +8,7 @@ import { expectedTokens } from "../../support/scripted_engine.ts";
 import { answerTo, collect, requestOf, scriptedService } from "../../support/scripted_service.ts";
 import { closeIdle, until } from "../../support/scripted_service_end.ts";
 import { BAD_PIXELS, characterOf, ScriptedText } from "../../support/scripted_text.ts";
+import { compressionBy } from "../../support/compressions.ts";
 
 const PROMPT = "HELLO_THERE";
 const NEVER = new AbortController().signal;
@@ -31,7 +32,7 @@ Deno.test("createScheduler answers a lone request without waiting for any window
   // The clock stands still: whoever waited for it would wait for ever.
   const service = scriptedService({ clock: new ManualClock(), scheduler: { windows: slow } });
   const request = requestOf([picture(1), { type: "text", text: PROMPT }], {
-    compression: { method: "knorm", ratio: 0.5 },
+    compression: compressionBy("knorm", 0.5),
     maxTokens: 3,
   });
   const { end } = await answerTo(service.scheduler, request);
@@ -83,7 +84,7 @@ Deno.test("createScheduler ends before a stop string and gives back what an unfi
 
 Deno.test("createScheduler accounts compression in pages of the pool", async () => {
   const service = scriptedService();
-  const compression = { method: "knorm", ratio: 0.5 } as const;
+  const compression = compressionBy("knorm", 0.5);
   const { ids, end } = await answerTo(service.scheduler, requestOf(PROMPT, { compression }));
   assert.deepEqual(ids, expected(PROMPT, 5));
   assert(end.type === "finished");
@@ -101,7 +102,7 @@ Deno.test("createScheduler accounts compression in pages of the pool", async () 
 
 Deno.test("createScheduler compresses nothing for a completion that ends with its first token", async () => {
   const service = scriptedService();
-  const compression = { method: "streaming", ratio: 0.5 } as const;
+  const compression = compressionBy("streaming", 0.5);
   const { end } = await answerTo(service.scheduler, requestOf(PROMPT, { compression, maxTokens: 1 }));
   assert(end.type === "finished" && end.compression !== null);
   assert.deepEqual([end.compression.keptTokens, end.compression.bytesAfter], [
@@ -247,7 +248,7 @@ Deno.test("createScheduler fails alone the sequence whose logits are not numbers
 
 Deno.test("createScheduler gives everything back within the step in which a request is cancelled", async () => {
   const content: ContentPart[] = [picture(1), { type: "text", text: PROMPT }];
-  const compression = { method: "knorm", ratio: 0.5 } as const;
+  const compression = compressionBy("knorm", 0.5);
   for (const stage of ["encode", "prefill", "compress", "decode"]) {
     const gate = Promise.withResolvers<void>();
     const service = scriptedService({

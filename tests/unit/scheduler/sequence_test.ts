@@ -8,6 +8,7 @@ import { Picture } from "../../../scheduler/pictures.ts";
 import { Sequence } from "../../../scheduler/sequence.ts";
 import { requestOf } from "../../support/scripted_service.ts";
 import { IMAGE_ID } from "../../support/scripted_text.ts";
+import { compressionBy } from "../../support/compressions.ts";
 
 const IMAGE = { bytes: new Uint8Array(1), param: "", hash: "a", rows: 3, firstToken: 2 };
 const IDS = [10, 11, IMAGE_ID, IMAGE_ID, IMAGE_ID, 12];
@@ -22,6 +23,7 @@ function sequenceOf(prompt: Partial<AdmittedPrompt> = {}): Sequence {
     images: [IMAGE],
     maxTokens: 4,
     compression: null,
+    keepPages: 0,
     chain: chainOf(IDS, 2, [], ""),
     ...prompt,
   }, 2);
@@ -47,7 +49,7 @@ Deno.test("Sequence.part names the rows of features, also when a chunk cuts a pi
 });
 
 Deno.test("Sequence.tokenPart goes on with original positions while compression has made the slots fewer", () => {
-  const sequence = sequenceOf({ compression: { method: "knorm", ratio: 0.5 } });
+  const sequence = sequenceOf({ compression: compressionBy("knorm", 0.5) });
   sequence.storedMore(6);
   assert.equal(sequence.compressionDue, false, "not before its first token");
   sequence.took(50);
@@ -83,7 +85,7 @@ Deno.test("Sequence that lost its cache stores prompt and answer again and sampl
 });
 
 Deno.test("Sequence that was compressed and lost its cache stops at the same token to be compressed again", () => {
-  const sequence = sequenceOf({ compression: { method: "knorm", ratio: 0.5 } });
+  const sequence = sequenceOf({ compression: compressionBy("knorm", 0.5) });
   sequence.storedMore(6);
   sequence.took(50);
   sequence.becameCompressed();
@@ -105,12 +107,12 @@ Deno.test("Sequence that was compressed and lost its cache stops at the same tok
 });
 
 Deno.test("Sequence that is compressed under pressure remembers the token at which it was", () => {
-  const sequence = sequenceOf({ compression: { method: "knorm", ratio: 0.5, underPressure: true } });
+  const sequence = sequenceOf({ compression: compressionBy("knorm", 0.5, { underPressure: true }) });
   assert.equal(sequence.compressionPoint, null);
   sequence.storedMore(6);
   for (const token of [50, 51]) sequence.took(token);
   sequence.storedMore(1);
-  sequence.compressHere(Uint32Array.of(3, 3));
+  sequence.compressHere();
   assert.equal(sequence.compressionDue, true);
   sequence.becameCompressed();
   sequence.lostCache();

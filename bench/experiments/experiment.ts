@@ -1,0 +1,165 @@
+/** What every experiment is given: its options, the table of its results, and a way to stop. */
+import { systemClock, timestamp } from "../../lib/core/clock.ts";
+import { Draws } from "../draws.ts";
+import { countedColumns, figureColumns } from "../load/columns.ts";
+import type { Targets } from "../load/figures.ts";
+import { measure } from "../load/measure.ts";
+import type { LoadRequest } from "../load/request.ts";
+import type { Pace } from "../load/run.ts";
+import type { Served } from "../servers.ts";
+import { type WorkloadName, WORKLOADS } from "../workloads/mod.ts";
+import type { Specification } from "../report/plots.ts";
+import { numberOf, type ResultTable, type Row } from "../report/table.ts";
+
+export interface BenchOptions {
+  readonly seed: string;
+  /** Fewer requests, loads and rounds. */
+  readonly quick: boolean;
+  /** null takes the experiment's own number. */
+  readonly requests: number | null;
+  readonly workload: WorkloadName | null;
+  readonly outputTokens: number | null;
+  readonly data: string | null;
+  readonly contextTokens: number;
+  readonly imageTokens: number;
+  readonly fresh: boolean;
+  /** METHOD:RATIO of every server started here; null leaves the caches whole. */
+  readonly compress: string | null;
+  /** Names of compression methods, as the server knows them. */
+  readonly methods: readonly string[];
+  readonly peers: readonly string[];
+  /** null takes the experiment's own. */
+  readonly clients: readonly number[] | null;
+  readonly rates: readonly number[] | null;
+  readonly rounds: number | null;
+  readonly targets: Targets;
+  readonly connectionsMax: number;
+  readonly timeoutMs: number;
+  /** For every server of this project's that is started. */
+  readonly serverFlags: readonly string[];
+  /** No further measurement is begun after so long. */
+  readonly budgetMs: number;
+}
+
+export interface Report {
+  /** Markdown, without the page's heading. */
+  readonly text: string;
+  readonly plots: readonly { readonly name: string; readonly spec: Specification }[];
+}
+
+export interface Experiment {
+  readonly name: string;
+  /** One line for the help text. */
+  readonly summary: string;
+  run(bench: Bench): Promise<void>;
+  report(rows: readonly Row[]): Report;
+}
+
+export class Bench {
+  readonly #begunMs = systemClock.now();
+  /** Measurements that were not begun because the time was over. */
+  left = 0;
+
+  constructor(
+    readonly options: BenchOptions,
+    readonly table: ResultTable,
+    readonly stop: AbortSignal,
+    /** Columns that every row begins with: commit, machine. */
+    private readonly common: Row,
+    readonly say: (line: string) => void,
+  ) {}
+
+  /**
+   * Measures one cell of the table unless it is there already, the run was stopped, or its time is over. `measured` returns the
+   * cell's own columns. A cell that was interrupted is not kept.
+   */
+  async cell(name: string, columns: Row, measured: () => Promise<Row>): Promise<Row | null> {
+    const known = this.table.find(name);
+    if (known !== undefined) return known;
+    if (this.stop.aborted || systemClock.now() - this.#begunMs > this.options.budgetMs) {
+      this.left++;
+      return null;
+    }
+    const begun = timestamp();
+    const row = { cell: name, begun, ...this.common, ...columns, ...await measured() };
+    if (this.stop.aborted) {
+      // Kept under a name of its own: seen in the file, but measured again by a run that goes on.
+      this.table.append({ ...row, cell: `${name} (stopped)` });
+      return null;
+    }
+    this.table.append(row);
+    this.say(`${name}: ${summaryOf(row)}`);
+    return row;
+  }
+
+  /** Requests of a workload; the same name and seed give the same ones. */
+  async requests(
+    name: string,
+    workload: WorkloadName,
+    count: number,
+    fresh = this.options.fresh,
+  ): Promise<LoadRequest[]> {
+    const { outputTokens, data, contextTokens, imageTokens } = this.options;
+    return await WORKLOADS[workload]({
+      count,
+      fresh,
+      outputTokens,
+      data,
+      contextTokens,
+      imageTokens,
+      draws: this.draws(name),
+    });
+  }
+
+  draws(name: string): Draws {
+    return new Draws(`${this.options.seed} ${name}`);
+  }
+
+  /** Runs a load and returns its columns. */
+  async load(
+    label: string,
+    served: Served,
+    requests: readonly LoadRequest[],
+    warmUp: readonly LoadRequest[],
+    pace: Pace,
+  ): Promise<Row> {
+    const { connectionsMax, timeoutMs, targets } = this.options;
+    const { figures, counted } = await measure(served, requests, {
+      label,
+      pace,
+      warmUp,
+      connectionsMax,
+      timeoutMs,
+      targets,
+      stop: this.stop,
+    });
+    return { ...figureColumns(figures), ...countedColumns(counted, figures) };
+  }
+}
+
+function summaryOf(row: Row): string {
+  const value = (name: string, digits = 1) =>
+    typeof row[name] === "number" && Number.isFinite(row[name]) ? row[name].toFixed(digits) : "–";
+  const right = typeof row.right === "number" && Number.isFinite(row.right)
+    ? `, ${(100 * row.right).toFixed(1)} % right`
+    : "";
+  return `${value("requests_per_s")} requests/s, TTFT p50 ${value("ttft_p50_ms", 0)} p99 ${
+    value("ttft_p99_ms", 0)
+  } ms, ${row.refused ?? 0} refused, ${row.errors ?? 0} errors${right}`;
+}
+
+/** Later than this at p99, and the load was not the one that was meant: something else held the machine. */
+const LATENESS_MS_MAX = 25;
+
+/** A line about measurements that cannot be trusted; none when all can. */
+export function doubts(rows: readonly Row[]): string[] {
+  const late = rows.filter((row) => numberOf(row, "lateness_p99_ms") > LATENESS_MS_MAX);
+  if (late.length === 0) return [];
+  const cells = late.map((row) => `${row.cell} (${numberOf(row, "lateness_p99_ms").toFixed(0)} ms)`);
+  return [
+    "",
+    `Not to be trusted, since requests were sent more than ${LATENESS_MS_MAX} ms late at p99: ${
+      cells.join(", ")
+    }.`,
+  ];
+}

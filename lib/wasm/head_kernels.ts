@@ -1,0 +1,290 @@
+/**
+ * Loops over the pages of one KV head, a page at a time: copies of slots, and sums over channels whose lanes are slots. Each
+ * function reads `pages` whole pages; what lies behind the last stored slot is computed too, and left unread.
+ */
+import {
+  type Code,
+  doWhile,
+  f32,
+  f32x4,
+  type FunctionBuilder,
+  get,
+  I32,
+  i32,
+  type Local,
+  ModuleBuilder,
+  range,
+  sequence,
+  set,
+  v128,
+  type ValueType,
+} from "./emit.ts";
+import { HALF_SCALE, widenHalves } from "./half.ts";
+import type { Kernels, Machine } from "./machine.ts";
+import { KV_ELEMENT_BYTES } from "../ops/kv.ts";
+import { halfBytes, pageKey, type PageShape } from "./page.ts";
+
+/** The functions, by name; addresses in bytes, `head` that of the head in page 0, tables of page numbers. */
+export function headKernels(machine: Machine, page: PageShape): Kernels {
+  return machine.kernels(`heads ${pageKey(page)}`, () => {
+    const module = new ModuleBuilder();
+    addGather(module, page);
+    addSquares(module, page);
+    addDots(module, page);
+    addDirections(module, page);
+    addQuadratic(module, page);
+    addUnpack(module, page);
+    return module;
+  });
+}
+
+function integers(count: number): ValueType[] {
+  return range(count).map(() => I32);
+}
+
+/** Four stored elements as f32. */
+function widened(f: FunctionBuilder, page: PageShape, at: Code, element: number): Code {
+  const offset = element * KV_ELEMENT_BYTES[page.dtype];
+  return page.dtype === "f32"
+    ? v128.load(at, offset)
+    : f32x4.mul(widenHalves(f, at, offset), f.splatF32(HALF_SCALE));
+}
+
+/** Address of a page's head: head + table[0] · pageBytes. */
+function pageAt(head: Local, table: Local, pageBytes: Local): Code {
+  return i32.add(get(head), i32.mul(i32.load(get(table)), get(pageBytes)));
+}
+
+function advance(local: Local, bytes: number): Code {
+  return set(local, i32.add(get(local), i32.const(bytes)));
+}
+
+function countDown(local: Local): Code {
+  return set(local, i32.sub(get(local), i32.const(1)));
+}
+
+/** gather(kept, count, source, target, head, pageBytes): target slot i = source slot kept[i], bit by bit. */
+function addGather(module: ModuleBuilder, page: PageShape): void {
+  const { headDim, slots, dtype } = page, size = KV_ELEMENT_BYTES[dtype];
+  module.add("gather", integers(6), (f, kept, count, source, target, head, pageBytes) => {
+    const to = f.i32(), slot = f.i32(), table = f.i32(), fromAt = f.i32(), toAt = f.i32(), within = f.i32();
+    const locate = (index: Local, tables: Local, at: Local) =>
+      sequence(
+        set(table, i32.add(get(tables), i32.shl(i32.divU(get(index), i32.const(slots)), i32.const(2)))),
+        set(at, pageAt(head, table, pageBytes)),
+        set(within, i32.remU(get(index), i32.const(slots))),
+      );
+    const value = (at: Local) =>
+      set(
+        at,
+        i32.add(
+          get(at),
+          i32.add(
+            i32.const(halfBytes(page)),
+            i32.mul(get(within), i32.const(headDim * size)),
+          ),
+        ),
+      );
+    const key = (at: Local) => set(at, i32.add(get(at), i32.mul(get(within), i32.const(size))));
+    const both = (place: (at: Local) => Code) =>
+      sequence(locate(slot, source, fromAt), place(fromAt), locate(to, target, toAt), place(toAt));
+    const move = (offset: number) =>
+      dtype === "f16"
+        ? i32.store16(get(toAt), i32.load16U(get(fromAt), offset), offset)
+        : f32.store(get(toAt), f32.load(get(fromAt), offset), offset);
+    // A value's bytes are a multiple of 8.
+    const bytes = headDim * size, vectors = Math.floor(bytes / 16);
+    return sequence(
+      set(to, i32.const(0)),
+      doWhile(
+        get(count),
+        set(slot, i32.load(get(kept))),
+        both(key),
+        ...range(headDim).map((d) => move(d * slots * size)),
+        both(value),
+        ...range(vectors).map((v) => v128.store(get(toAt), v128.load(get(fromAt), v * 16), v * 16)),
+        ...range((bytes - vectors * 16) / 4).map((word) => {
+          const offset = vectors * 16 + word * 4;
+          return f32.store(get(toAt), f32.load(get(fromAt), offset), offset);
+        }),
+        advance(kept, 4),
+        set(to, i32.add(get(to), i32.const(1))),
+        countDown(count),
+      ),
+    );
+  });
+}
+
+/** Page after page, `term(v, key)` of every vector v of slots and every channel, whose keys are at `key`; then `end(v)`. */
+function overChannels(
+  f: FunctionBuilder,
+  page: PageShape,
+  table: Local,
+  pages: Local,
+  head: Local,
+  pageBytes: Local,
+  parts: {
+    readonly begin: Code;
+    readonly channel: (value: (v: number) => Code) => Code;
+    readonly end: Code;
+  },
+): Code {
+  const key = f.i32(), channel = f.i32(), rowBytes = page.slots * KV_ELEMENT_BYTES[page.dtype];
+  return doWhile(
+    get(pages),
+    set(key, pageAt(head, table, pageBytes)),
+    parts.begin,
+    set(channel, i32.const(page.headDim)),
+    doWhile(
+      get(channel),
+      parts.channel((v) => widened(f, page, get(key), v * 4)),
+      advance(key, rowBytes),
+      countDown(channel),
+    ),
+    parts.end,
+    advance(table, 4),
+    countDown(pages),
+  );
+}
+
+/** squares(table, pages, head, pageBytes, out): out[slot] = Σ key². */
+function addSquares(module: ModuleBuilder, page: PageShape): void {
+  module.add("squares", integers(5), (f, table, pages, head, pageBytes, out) => {
+    const sums = f.vectors(page.slots / 4), x = f.v128();
+    return overChannels(f, page, table, pages, head, pageBytes, {
+      begin: sequence(...sums.map((sum) => set(sum, v128.constF32(0)))),
+      channel: (value) =>
+        sequence(
+          ...sums.map((sum, v) => sequence(set(x, value(v)), set(sum, f32x4.fma(get(x), get(x), get(sum))))),
+        ),
+      end: sequence(
+        ...sums.map((sum, v) => v128.store(get(out), get(sum), v * 16)),
+        advance(out, page.slots * 4),
+      ),
+    });
+  });
+}
+
+/** dots(table, pages, head, pageBytes, out, query): out[slot] = Σ query · key, query [headDim] f32. */
+function addDots(module: ModuleBuilder, page: PageShape): void {
+  module.add("dots", integers(6), (f, table, pages, head, pageBytes, out, query) => {
+    const sums = f.vectors(page.slots / 4), factor = f.v128(), q = f.i32();
+    return overChannels(f, page, table, pages, head, pageBytes, {
+      begin: sequence(set(q, get(query)), ...sums.map((sum) => set(sum, v128.constF32(0)))),
+      channel: (value) =>
+        sequence(
+          set(factor, v128.load32Splat(get(q))),
+          ...sums.map((sum, v) => set(sum, f32x4.fma(get(factor), value(v), get(sum)))),
+          advance(q, 4),
+        ),
+      end: sequence(
+        ...sums.map((sum, v) => v128.store(get(out), get(sum), v * 16)),
+        advance(out, page.slots * 4),
+      ),
+    });
+  });
+}
+
+/** directions(table, pages, head, pageBytes, factors, sums): sums[channel] += key · factors[slot], four lanes a channel. */
+function addDirections(module: ModuleBuilder, page: PageShape): void {
+  module.add("directions", integers(6), (f, table, pages, head, pageBytes, factors, sums) => {
+    const held = f.vectors(page.slots / 4), sum = f.v128(), at = f.i32();
+    return overChannels(f, page, table, pages, head, pageBytes, {
+      begin: sequence(
+        set(at, get(sums)),
+        ...held.map((factor, v) => set(factor, v128.load(get(factors), v * 16))),
+      ),
+      channel: (value) =>
+        sequence(
+          set(sum, v128.load(get(at))),
+          ...held.map((factor, v) => set(sum, f32x4.fma(value(v), get(factor), get(sum)))),
+          v128.store(get(at), get(sum)),
+          advance(at, 16),
+        ),
+      end: advance(factors, page.slots * 4),
+    });
+  });
+}
+
+/**
+ * quadratic(table, pages, head, pageBytes, out, form, keys): out[slot] = Σ_i key_i · Σ_{j ≤ i} form[i, j] · key_j; form is the lower
+ * triangle, row after row. `keys` is room for one page's keys in f32.
+ */
+function addQuadratic(module: ModuleBuilder, page: PageShape): void {
+  const vectors = page.slots / 4, row = page.slots * 4;
+  module.add("quadratic", integers(7), (f, table, pages, head, pageBytes, out, form, keys) => {
+    const to = f.i32(), at = f.i32(), i = f.i32(), j = f.i32(), other = f.i32();
+    const totals = f.vectors(vectors), sums = f.vectors(vectors), factor = f.v128();
+    const products = sequence(
+      set(at, get(form)),
+      set(to, get(keys)),
+      ...totals.map((total) => set(total, v128.constF32(0))),
+      set(i, i32.const(1)),
+      doWhile(
+        i32.ltU(get(i), i32.const(page.headDim + 1)),
+        ...sums.map((sum) => set(sum, v128.constF32(0))),
+        set(other, get(keys)),
+        set(j, get(i)),
+        doWhile(
+          get(j),
+          set(factor, v128.load32Splat(get(at))),
+          ...sums.map((sum, v) => set(sum, f32x4.fma(get(factor), v128.load(get(other), v * 16), get(sum)))),
+          advance(at, 4),
+          advance(other, row),
+          countDown(j),
+        ),
+        ...totals.map((total, v) =>
+          set(total, f32x4.fma(v128.load(get(to), v * 16), get(sums[v]), get(total)))
+        ),
+        advance(to, row),
+        set(i, i32.add(get(i), i32.const(1))),
+      ),
+      ...totals.map((total, v) => v128.store(get(out), get(total), v * 16)),
+      advance(out, row),
+    );
+    return overChannels(f, page, table, pages, head, pageBytes, {
+      begin: set(to, get(keys)),
+      channel: (value) =>
+        sequence(
+          ...totals.map((_, v) => v128.store(get(to), value(v), v * 16)),
+          advance(to, row),
+        ),
+      end: products,
+    });
+  });
+}
+
+/** unpack(table, pages, head, pageBytes, keys, values): f32 rows [slot][headDim] of both. */
+function addUnpack(module: ModuleBuilder, page: PageShape): void {
+  const { headDim, slots } = page, rowBytes = headDim * 4;
+  module.add("unpack", integers(6), (f, table, pages, head, pageBytes, keys, values) => {
+    const to = f.i32(), x = f.v128(), at = f.i32(), left = f.i32();
+    return overChannels(f, page, table, pages, head, pageBytes, {
+      begin: set(to, get(keys)),
+      channel: (value) =>
+        sequence(
+          ...range(slots / 4).map((v) =>
+            sequence(
+              set(x, value(v)),
+              ...range(4).map((lane) =>
+                f32.store(get(to), f32x4.extract(get(x), lane), (4 * v + lane) * rowBytes)
+              ),
+            )
+          ),
+          advance(to, 4),
+        ),
+      end: sequence(
+        set(at, i32.add(pageAt(head, table, pageBytes), i32.const(halfBytes(page)))),
+        set(left, i32.const(slots)),
+        doWhile(
+          get(left),
+          ...range(headDim / 4).map((v) => v128.store(get(values), widened(f, page, get(at), v * 4), v * 16)),
+          advance(at, headDim * KV_ELEMENT_BYTES[page.dtype]),
+          advance(values, rowBytes),
+          countDown(left),
+        ),
+        advance(keys, slots * rowBytes),
+      ),
+    });
+  });
+}

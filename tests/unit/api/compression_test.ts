@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { compressionOf } from "../../../lib/api/compression.ts";
+import { RequestError } from "../../../lib/core/errors.ts";
+import { compressionBy } from "../../support/compressions.ts";
+
+Deno.test("compressionOf: both forms, none and absence", () => {
+  const half = compressionBy("mean-pool", 0.5);
+  assert.deepEqual(compressionOf({ method: "mean-pool", ratio: 0.5 }), half);
+  assert.deepEqual(compressionOf("mean-pool:0.5"), half);
+  assert.equal(compressionOf("none"), null);
+  assert.equal(compressionOf({ method: "none", ratio: 0.5 }), null);
+  assert.equal(compressionOf(null), undefined);
+  assert.equal(compressionOf(undefined), undefined);
+});
+
+Deno.test("compressionOf takes a method's own settings beside it, and null as absent", () => {
+  const asked = compressionOf({ method: "snapkv", budget: 40, ratio: null, window_size: 16, min_tokens: 64 });
+  assert.deepEqual([asked?.size, asked?.settings.window_size, asked?.minTokens], [{ budget: 40 }, 16, 64]);
+});
+
+Deno.test("compressionOf names the field inside kv_compression, or the short form as a whole", () => {
+  const param = (asked: Parameters<typeof compressionOf>[0]) => {
+    try {
+      compressionOf(asked);
+    } catch (error) {
+      assert(error instanceof RequestError);
+      return error.param;
+    }
+    return assert.fail("it was taken");
+  };
+  assert.equal(param({ method: "snapkv", ratio: 0.5, window_size: 0 }), "kv_compression.window_size");
+  assert.equal(param({ method: "knorm", ratio: 0.5, windows: 1 }), "kv_compression.windows");
+  assert.equal(param("snapkv"), "kv_compression");
+  assert.equal(param("knorm:half"), "kv_compression");
+});

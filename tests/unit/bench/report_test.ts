@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { policies } from "../../../bench/experiments/policies.ts";
+import { peers } from "../../../bench/experiments/peers.ts";
+import { coloursOf } from "../../../bench/report/colours.ts";
+import { markdownTable, number, percent, plain } from "../../../bench/report/markdown.ts";
+import { medians } from "../../../bench/report/medians.ts";
+import { linePlot } from "../../../bench/report/plots.ts";
+import { formatCsv, numberOf, parseCsv, ResultTable, type Row } from "../../../bench/report/table.ts";
+import { percentile } from "../../../bench/percentile.ts";
+import { spread } from "../../../bench/load/figures.ts";
+
+Deno.test("percentile lies between neighbours in proportion", () => {
+  assert.equal(percentile([4, 1, 3, 2], 0.5), 2.5);
+  assert.equal(percentile([1, 2, 3, 4, 5], 0.9), 4.6);
+  assert.equal(percentile([7], 0.99), 7);
+  assert.ok(Number.isNaN(percentile([], 0.5)));
+});
+
+Deno.test("spread leaves out what does not exist", () => {
+  const { p50, mean, max } = spread([3, NaN, 1, 2]);
+  assert.deepEqual([p50, mean, max], [2, 2, 3]);
+});
+
+Deno.test("CSV comes back as it was written, with quotes, commas, empty fields and later columns", () => {
+  const rows: Row[] = [
+    { cell: "a,b", text: 'says "x"', value: 1.5, none: NaN },
+    { cell: "c", text: "", value: -2, more: "2× 429" },
+  ];
+  const read = parseCsv(formatCsv(rows));
+  assert.deepEqual(read[0], { cell: "a,b", text: 'says "x"', value: 1.5, none: "", more: "" });
+  assert.deepEqual(read[1], { cell: "c", text: "", value: -2, none: "", more: "2× 429" });
+  assert.ok(Number.isNaN(numberOf(read[0], "none")));
+});
+
+Deno.test("a table that goes on knows the cells that it has", () => {
+  const path = Deno.makeTempFileSync({ suffix: ".csv" });
+  try {
+    const first = new ResultTable(path, false);
+    first.append({ cell: "one", value: 1 });
+    first.append({ cell: "two", value: 2, late: "x" });
+    const again = new ResultTable(path, true);
+    assert.equal(again.find("two")?.late, "x");
+    assert.equal(again.find("three"), undefined);
+    assert.equal(new ResultTable(path, false).rows.length, 0);
+  } finally {
+    Deno.removeSync(path);
+  }
+});
+
+Deno.test("markdownTable writes numbers with their digits and a dash for none", () => {
+  assert.equal(
+    markdownTable([{ a: "x|y", b: 1.25, c: 0.5 }, { a: "z", b: NaN }], [
+      plain("A", "a"),
+      number("B", "b"),
+      percent("C", "c"),
+    ]),
+    "| A | B | C |\n| --- | --- | --- |\n| x\\|y | 1.3 | 50.0 % |\n| z | – | – |",
+  );
+});
+
+Deno.test("medians joins rounds and leaves out what was not measured in one", () => {
+  const rows = [
+    { cell: "a1", server: "a", load: 1, value: 1, other: NaN },
+    { cell: "a2", server: "a", load: 1, value: 5, other: 3 },
+    { cell: "a3", server: "a", load: 1, value: 2, other: "" },
+    { cell: "b1", server: "b", load: 1, value: 7, other: 8 },
+  ];
+  assert.deepEqual(medians(rows, ["server", "load"]), [
+    { cell: "a1", server: "a", load: 1, value: 2, other: 3, rounds: 3 },
+    { cell: "b1", server: "b", load: 1, value: 7, other: 8, rounds: 1 },
+  ]);
+});
+
+Deno.test("a name has the same colour whatever stands beside it, and no two share one", () => {
+  assert.equal(coloursOf(["dynamic", "p1c1d8"])[0], coloursOf(["fcfs", "dynamic"])[1]);
+  const names = ["dynamic", "fcfs", "p1c1d8", "p2c2d8", "p3c3d6", "p4c4d8"];
+  assert.equal(new Set(coloursOf(names)).size, names.length);
+  assert.equal(new Set(coloursOf(["fastcache", "x", "y"])).size, 3);
+});
+
+Deno.test("linePlot leaves out points that a logarithmic axis has no place for", () => {
+  const spec = JSON.stringify(linePlot({
+    name: "n",
+    title: "t",
+    rows: [{ x: 1, y: 0, s: "dynamic" }, { x: 2, y: 5, s: "dynamic" }, { x: 4, y: NaN, s: "dynamic" }],
+    x: { field: "x", title: "load", log: true },
+    y: [{ field: "y", title: "ms", log: true }],
+    series: { field: "s", title: "policy" },
+  }));
+  assert.match(spec, /"values":\[\{"x":2,"y":5,"series":"dynamic"\}\]/);
+  assert.match(spec, /"title":"load"/);
+});
+
+const figures = (requestsPerSecond: number, ttftMs: number) => ({
+  ...{ requests: 10, refused: 0, errors: 0, workload: "gqa-vqa", compress: "none", right: 0.9 },
+  ...{ offered_per_s: 10, bound_per_s: 20, requests_per_s: requestsPerSecond, goodput_per_s: 1 },
+  ...{ ttft_p50_ms: ttftMs, ttft_p99_ms: 2 * ttftMs, ttft_paper_p50_ms: ttftMs / 2 },
+});
+
+Deno.test("the report of policies says dynamic's ratios and the share of the bound", () => {
+  const { text, plots } = policies.report([
+    { cell: "capacity/p1c1d8", policy: "p1c1d8", load: "", requests_per_s: 5 },
+    { cell: "p1c1d8/2x", policy: "p1c1d8", load: 2, ...figures(5, 300) },
+    { cell: "dynamic/2x", policy: "dynamic", load: 2, ...figures(9, 100) },
+    { cell: "dynamic/4x (stopped)", policy: "dynamic", load: 4, ...figures(1, 1) },
+  ]);
+  assert.match(text, /at 2x: TTFT p50 3\.00x lower, p99 3\.00x lower, throughput 1\.80x/);
+  assert.match(text, /\| 2x \| dynamic \| 10\.0 \| 9\.0 \| 1\.0 \| 90\.0 % \| 0\.0 % \|/);
+  assert.doesNotMatch(text, /4x/);
+  assert.deepEqual(plots.map(({ name }) => name), ["policies-ttft", "policies-throughput"]);
+});
+
+Deno.test("the report of peers takes medians of rounds and this server's ratio to the others", () => {
+  const row = (server: string, round: number, perSecond: number) => ({
+    ...{ cell: `${server}${round}`, server, round, pictures: "fresh", clients: 16 },
+    ...figures(perSecond, 50),
+  });
+  const { text } = peers.report([
+    ...[40, 60, 50].map((perSecond, round) => row("fastcache", round, perSecond)),
+    ...[20, 30, 25].map((perSecond, round) => row("other", round, perSecond)),
+  ]);
+  assert.match(text, /\| fresh \| 16 \| fastcache \| 50\.0 \| – \|/);
+  assert.match(text, /\| fresh \| 16 \| other \| 25\.0 \| 2\.00 \|/);
+});
