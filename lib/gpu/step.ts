@@ -1,11 +1,12 @@
 /** One step of the contract, recorded for the device: each operation goes to the file that knows its kernels. */
 import { assert } from "../core/assert.ts";
 import type { Activation, HeadShape, Step } from "../ops/backend.ts";
-import type { KvJobs, KvMap, KvPages } from "../ops/kv.ts";
+import type { KvJobs, KvMap, KvPages, KvPart } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { recordPagedAttention, recordRopeWriteKv, recordSegmentAttention } from "./attention.ts";
 import { recordKvGather, recordKvMean, recordKvNorm, recordKvTop } from "./compression.ts";
 import { recordGated, recordMatmul } from "./dense.ts";
+import { recordKvReadRows, recordKvWriteRows } from "./kv_rows.ts";
 import { recordLayerNorm, recordRmsNorm } from "./norms.ts";
 import type { GpuIndices, GpuKvPages, GpuMatrix, GpuTensor } from "./recorder.ts";
 import type { Recording } from "./recording.ts";
@@ -155,6 +156,18 @@ export class GpuStep implements Step {
 
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
     recordKvMean(this.#recording, held(o));
+  }
+
+  kvReadRows(
+    o: { pages: KvPages; jobs: KvJobs; groups: Indices; layer: number; part: KvPart; out: Tensor },
+  ): void {
+    recordKvReadRows(this.#recording, held(o));
+  }
+
+  kvWriteRows(
+    o: { pages: KvPages; jobs: KvJobs; groups: Indices; layer: number; part: KvPart; x: Tensor },
+  ): void {
+    recordKvWriteRows(this.#recording, held(o));
   }
 
   async finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {

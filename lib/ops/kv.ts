@@ -54,6 +54,12 @@ export function tableStartOffset(map: KvMap, layer: number): number {
   return slotBaseOffset(map, layer) + map.sequences;
 }
 
+/** Keys or values. */
+export type KvPart = "key" | "value";
+
+/** Words of one group of kv_read_rows and kv_write_rows: job, first source slot, target slot. */
+export const KV_GROUP_WORDS = 3;
+
 /**
  * Compression jobs of one batch: one job is one layer of one sequence. One u32 array:
  *

@@ -1,12 +1,14 @@
 /** A step being recorded: operations become words of a tape, which all threads run at `finish`. */
 import { assert } from "../core/assert.ts";
 import type { Activation, HeadShape, Step } from "../ops/backend.ts";
-import type { KvJobs, KvMap, KvPages } from "../ops/kv.ts";
+import type { KvJobs, KvMap, KvPages, KvPart } from "../ops/kv.ts";
+import { KV_GROUP_WORDS } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { ACTIVATIONS } from "./activation.ts";
 import { segmentScratchBytes } from "./attention.ts";
 import type { WasmBackend, WasmPages, WasmTensor } from "./backend.ts";
 import { bitsOf } from "./bits.ts";
+import { KV_PARTS } from "./kv_rows.ts";
 import { mapWords } from "./map.ts";
 import { roundUp } from "./memory.ts";
 import { FORMATS, PANELS_TOGETHER } from "./matmul.ts";
@@ -22,6 +24,14 @@ const PARTS_OF_THREAD = 8;
 
 interface WasmIndices extends Indices {
   readonly address: number;
+}
+
+interface KvRows {
+  readonly pages: KvPages;
+  readonly jobs: KvJobs;
+  readonly groups: Indices;
+  readonly layer: number;
+  readonly part: KvPart;
 }
 
 const address = (tensor: Tensor | null | undefined): number => tensor ? (tensor as WasmTensor).address : 0;
@@ -287,6 +297,14 @@ export class WasmStep implements Step {
     ]);
   }
 
+  kvReadRows(o: KvRows & { out: Tensor }): void {
+    this.#tape.record("kvReadRows", [...this.#kvRows(o), address(o.out), o.out.cols]);
+  }
+
+  kvWriteRows(o: KvRows & { x: Tensor }): void {
+    this.#tape.record("kvWriteRows", [...this.#kvRows(o), address(o.x), o.x.cols]);
+  }
+
   finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {
     const { machine } = this.#backend;
     const failure = this.#run();
@@ -381,6 +399,15 @@ export class WasmStep implements Step {
 
   #pages(pages: KvPages): number[] {
     return pagesWords((pages as WasmPages).address, pages.shape);
+  }
+
+  #kvRows(o: KvRows): number[] {
+    const groups = o.groups.values.length / KV_GROUP_WORDS;
+    return [
+      ...this.#pages(o.pages),
+      ...[indexAddress(o.jobs.indices) >>> 2, indexAddress(o.groups) >>> 2, groups],
+      ...[o.layer, KV_PARTS.indexOf(o.part)],
+    ];
   }
 
   #jobs(jobs: KvJobs): number[] {

@@ -6,6 +6,7 @@
 import { PagedWord, runPagedAttention, runSegmentAttention, SegmentWord } from "./attention.ts";
 import { runKvGather, runKvMean, runKvNorm, runKvTop } from "./compression.ts";
 import { runGated } from "./gated.ts";
+import { runKvReadRows, runKvWriteRows } from "./kv_rows.ts";
 import type { Machine } from "./machine.ts";
 import { runMatmul } from "./matmul.ts";
 import { runQuantiseRows } from "./quantise_rows.ts";
@@ -38,6 +39,8 @@ const OPERATIONS = {
   kvTop: runKvTop,
   kvGather: runKvGather,
   kvMean: runKvMean,
+  kvReadRows: runKvReadRows,
+  kvWriteRows: runKvWriteRows,
 } as const satisfies Record<string, Operation>;
 
 export type OperationName = keyof typeof OPERATIONS;

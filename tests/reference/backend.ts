@@ -13,7 +13,9 @@ import { kvGather } from "./kv_gather.ts";
 import { kvMean } from "./kv_mean.ts";
 import { kvNorm } from "./kv_norm.ts";
 import { HostKvPages, pool } from "./kv_pages.ts";
+import { kvReadRows } from "./kv_read_rows.ts";
 import { kvTop } from "./kv_top.ts";
+import { kvWriteRows } from "./kv_write_rows.ts";
 import { layerNorm } from "./layer_norm.ts";
 import { matmul } from "./matmul.ts";
 import { HostMatrix, weights } from "./matrix.ts";
@@ -116,6 +118,8 @@ class ReferenceStep implements Step {
   readonly kvTop = kvTop;
   readonly kvGather = kvGather;
   readonly kvMean = kvMean;
+  readonly kvReadRows = kvReadRows;
+  readonly kvWriteRows = kvWriteRows;
 
   /** `end` tells the backend that the step is over. */
   constructor(end: () => void) {
