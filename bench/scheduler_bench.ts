@@ -106,7 +106,7 @@ class Full {
       },
       text: new ScriptedText(),
       images: new ScriptedImages(),
-      model: { maxModelLen: 100_000, eosTokenIds: [], imageTokenId: null, imageTokens: 0 },
+      model: { maxModelLen: 100_000, eosTokenIds: [], imageTokenId: null, imageTokens: 0, compressors: [] },
       defaults: { maxTokens: null, compression: null },
       windows,
       limits: { maxNumSeqs: RUNNING, waitingRequestsMax: 2 * WAITING, streamEventsMax: 1_000_000 },

@@ -1,10 +1,11 @@
 /** What a request asks of this server, counted before anything is reserved; what can never be served is refused here. */
 import { RequestError } from "../lib/core/errors.ts";
 import { IMAGES_PER_REQUEST_MAX } from "../lib/core/limits.ts";
+import type { LearnedFacts } from "../lib/engine/compress/segments.ts";
 import type { ImagePreparer } from "../lib/image/image.ts";
 import type { TemplateMessage, TextProcessor } from "../lib/text/text.ts";
 import { chainOf, type PoolShape, type PrefixChain } from "../pool/mod.ts";
-import { keptOf } from "./compression.ts";
+import { keptOf, withTrained } from "./compression.ts";
 import type { ChatMessage, Compression, GenerateRequest, Prompt } from "./messages.ts";
 import { pictureHash, type PictureStore } from "./pictures.ts";
 import { completionTokensMax } from "./room.ts";
@@ -18,6 +19,8 @@ export interface ModelFacts {
   readonly imageTokenId: number | null;
   /** Features, and so prompt tokens, of one picture; 0 for a text-only model. */
   readonly imageTokens: number;
+  /** What the learned method was trained for. */
+  readonly compressors: readonly LearnedFacts[];
 }
 
 export interface RequestDefaults {
@@ -72,10 +75,10 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
   inspectPictures(sources, prompt, parts);
   const ids = tokensOf(prompt, sources.length, parts);
   const images = placeImages(ids, sources, prompt, parts.model);
-  const compression = request.compression === undefined ? parts.defaults.compression : request.compression;
+  const compression = compressionOf(request, parts);
   const kept = compression === null || compression.underPressure
     ? null
-    : keptOf(compression, ids.length, parts.pool.layers);
+    : keptOf(compression, ids.length, parts.pool.layers, images);
   const maxTokens = maxTokensOf(request, ids.length, kept, parts);
   if (!parts.pictures.fits(images)) {
     throw new RequestError(
@@ -212,6 +215,15 @@ function textPositions(count: number): { positions: Uint32Array; positionsEnd: n
   const positions = new Uint32Array(3 * count);
   for (let i = 0; i < positions.length; i++) positions[i] = Math.floor(i / 3);
   return { positions, positionsEnd: count };
+}
+
+/** What the request or the server asks for. */
+function compressionOf(request: GenerateRequest, { defaults, model }: AdmissionParts): Compression | null {
+  const asked = request.compression === undefined ? defaults.compression : request.compression;
+  if (asked === null) return null;
+  const found = withTrained(asked, model.compressors);
+  if ("problem" in found) throw new RequestError("invalid_value", `${found.problem}.`, "kv_compression");
+  return found.compression;
 }
 
 /** The completion's limit, inside the context, the pool and what was asked. */

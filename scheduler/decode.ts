@@ -90,7 +90,7 @@ export class Decode implements Actor<StageMessages["decode"]> {
       if (sequence.ended || !prompt.compression?.underPressure || sequence.compressionPoint !== null) {
         continue;
       }
-      const kept = keptOf(prompt.compression, stored, engine.facts.layers);
+      const kept = keptOf(prompt.compression, stored, engine.facts.layers, prompt.images);
       if (kept === null) continue;
       entries.push({ rankMs, order, sinceMs, tokens: stored, pages: pagesAfter(pool.shape, kept, 0) });
       shown.push(sequence);
@@ -104,8 +104,10 @@ export class Decode implements Actor<StageMessages["decode"]> {
     const { clock, engine } = this.parts;
     const sequences = items.map((index) => this.#shownCompressible[index]);
     for (const sequence of sequences) {
-      const { compression } = sequence.prompt;
-      const kept = compression === null ? null : keptOf(compression, sequence.stored, engine.facts.layers);
+      const { compression, images } = sequence.prompt;
+      const kept = compression === null
+        ? null
+        : keptOf(compression, sequence.stored, engine.facts.layers, images);
       assert(kept !== null, "a compressible sequence becomes shorter");
       sequence.compressHere(kept);
       sequence.moveTo("compress", clock.now());

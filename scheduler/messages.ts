@@ -2,6 +2,7 @@
 import type { RequestError } from "../lib/core/errors.ts";
 import type { SamplingParams } from "../lib/engine/engine.ts";
 import type { CompressionMethod } from "../lib/engine/compress/mod.ts";
+import type { LearnedFacts } from "../lib/engine/compress/segments.ts";
 import type { PoolGauges } from "../pool/mod.ts";
 
 /** A part of a chat message after validation. `param` is its field path in the body, for error messages. */
@@ -25,6 +26,8 @@ export interface Compression {
   readonly ratio: number;
   /** Only when memory is short; otherwise as soon as the prompt is stored. */
   readonly underPressure?: boolean;
+  /** What was trained for the ratio, once the request is admitted; of the method learned alone. */
+  readonly learned?: LearnedFacts;
 }
 
 /** One request to generate one completion. */

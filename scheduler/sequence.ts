@@ -117,9 +117,9 @@ export class Sequence implements Ranked {
   admit(prompt: AdmittedPrompt, layers: number): void {
     this.admitted = prompt;
     this.slots = new Uint32Array(layers);
-    const { compression } = prompt;
+    const { compression, images } = prompt;
     if (compression === null || compression.underPressure) return;
-    const kept = keptOf(compression, prompt.ids.length, layers);
+    const kept = keptOf(compression, prompt.ids.length, layers, images);
     if (kept !== null) this.#compressionPoint = { ...compression, atTokens: prompt.ids.length, kept };
   }
 
@@ -233,6 +233,7 @@ export class Sequence implements Ranked {
       kept: point.kept,
       sourceTables: [...this.pages.table.tables],
       targetTables: [...this.pages.target.tables],
+      images: this.prompt.images.map(({ firstToken, rows }) => ({ firstToken, rows })),
     };
   }
 

@@ -1,7 +1,8 @@
 /** What the server chose by itself, as the lines that `start` prints. */
+import { assert } from "../core/assert.ts";
 import type { EngineFacts } from "../engine/engine.ts";
 import type { Compression } from "../../scheduler/messages.ts";
-import { keptOf } from "../../scheduler/compression.ts";
+import { keptOf, withTrained } from "../../scheduler/compression.ts";
 import { type Policy, policyText } from "../../scheduler/policy.ts";
 import { completionTokensMax } from "../../scheduler/room.ts";
 import type { Windows } from "../../scheduler/window.ts";
@@ -31,7 +32,10 @@ export function poolTokens(facts: EngineFacts): number {
 /** The longest prompt, in whole pages, that the pool holds together with its compressed copy. */
 export function compressibleTokens(facts: EngineFacts, compression: Compression): number {
   let tokens = poolTokens(facts);
-  while (tokens > 0 && completionTokensMax(facts, tokens, keptOf(compression, tokens, facts.layers)) < 1) {
+  const found = withTrained(compression, facts.compressors);
+  assert("compression" in found, "what the server compresses by was trained");
+  const trained = found.compression;
+  while (tokens > 0 && completionTokensMax(facts, tokens, keptOf(trained, tokens, facts.layers, [])) < 1) {
     tokens -= facts.pageSlots;
   }
   return tokens;

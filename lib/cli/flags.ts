@@ -206,6 +206,15 @@ export const SERVE_FLAGS = {
     },
     readText,
   ),
+  compressor: one<string | null>(
+    {
+      metavar: "FILE",
+      help: "weights of the method learned",
+      fallback: null,
+      shown: "compressor.safetensors of the model directory, where there is one",
+    },
+    readText,
+  ),
   encodeWindow: windowFlag("encode"),
   prefillWindow: windowFlag("prefill"),
   compressWindow: windowFlag("compress"),

@@ -16,7 +16,14 @@ import { openModel } from "../model/directory.ts";
 import { openText } from "../text/processor.ts";
 import { KvPool } from "../../pool/mod.ts";
 import { createScheduler, type MeasuredScheduler } from "../../scheduler/mod.ts";
-import { checkDefaultMaxTokens, chooseWindows, contextLimit, fitPool, pictureWarning } from "./choose.ts";
+import {
+  checkDefaultMaxTokens,
+  checkTrained,
+  chooseWindows,
+  contextLimit,
+  fitPool,
+  pictureWarning,
+} from "./choose.ts";
 import { chooseDevice } from "./device.ts";
 import { chosenLines } from "./chosen.ts";
 import type { ServeValues } from "./flags.ts";
@@ -95,13 +102,15 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
   const begun = systemClock.now();
   const modelDir = options.model ?? DEFAULT_MODEL_DIR;
   if (options.model !== null) await requireDirectory(options.model);
-  const model = await openModel(modelDir);
+  const model = await openModel(modelDir, options.compressor);
+  checkTrained(options.kvCompress, model.compressors);
   const text = await openText(model.dir, model.config);
   const contextMax = contextLimit(model.config.text, options.maxModelLen);
   checkDefaultMaxTokens(options.defaultMaxTokens, contextMax);
   const device = await chooseDevice(options, say);
   const engine = await startEngine({
     modelDir,
+    compressor: options.compressor,
     ...device,
     kvDtype: options.kvCacheDtype,
     kvBytes: options.kvMemory,
@@ -134,6 +143,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
         eosTokenIds: model.config.eosTokenIds,
         imageTokenId: model.config.imageTokenId,
         imageTokens,
+        compressors: facts.compressors,
       },
       defaults: { maxTokens: defaultMaxTokens, compression: options.kvCompress },
       windows,

@@ -4,6 +4,7 @@
  */
 import type { KvDtype } from "../ops/kv.ts";
 import type { CompressionMethod } from "./compress/mod.ts";
+import type { ImageSpan, LearnedFacts } from "./compress/segments.ts";
 
 /** Facts fixed at load, that the scheduler plans with. */
 export interface EngineFacts {
@@ -21,6 +22,8 @@ export interface EngineFacts {
   readonly embeddingRows: number;
   /** Most tokens one forward step takes. */
   readonly stepTokensMax: number;
+  /** What the learned method was trained for, by ascending factor. */
+  readonly compressors: readonly LearnedFacts[];
   /** Milliseconds of the load, by part, for the log. */
   readonly loadMs: Readonly<Record<string, number>>;
 }
@@ -86,6 +89,8 @@ export interface CompressSequence {
   readonly kept: Uint32Array;
   readonly sourceTables: readonly Uint32Array[];
   readonly targetTables: readonly Uint32Array[];
+  /** Where the prompt's pictures are, ascending. */
+  readonly images: readonly ImageSpan[];
 }
 
 export interface Engine {

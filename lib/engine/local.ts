@@ -3,8 +3,10 @@ import { assert } from "../core/assert.ts";
 import type { Backend, Step } from "../ops/backend.ts";
 import type { KvMap, KvPages } from "../ops/kv.ts";
 import type { Tensor } from "../ops/tensor.ts";
+import type { Compressor } from "../model/compressor.ts";
 import type { ModelConfig, WeightNames } from "../model/config.ts";
 import { packBatch } from "./batch.ts";
+import { LearnedMethod } from "./compress/learned.ts";
 import { recordCompression } from "./compress/record.ts";
 import { Decoder } from "./decoder.ts";
 import type {
@@ -27,6 +29,8 @@ export interface EngineModel {
   readonly config: ModelConfig;
   readonly names: WeightNames;
   readonly source: WeightSource;
+  /** Of the learned method; none by default. */
+  readonly compressors?: readonly Compressor[];
 }
 
 /** Intermediates by name, copied while a pass was recorded. */
@@ -42,6 +46,7 @@ export class LocalEngine implements Engine {
   readonly #pages: KvPages;
   readonly #embeddings: Tensor | null;
   readonly #imagesPerStep: number;
+  readonly #learned: readonly LearnedMethod[];
 
   /** Loads weights and allocates the pool. Throws StartError for weights that are missing and pools that cannot be. */
   constructor(backend: Backend, model: EngineModel, options: SizingOptions) {
@@ -52,6 +57,9 @@ export class LocalEngine implements Engine {
     const sizing = decideSizing(model.config, backend.capabilities, options);
     this.#vision = vision === null ? null : new VisionEncoder(backend, vision, model.names, model.source);
     this.#decoder = new Decoder(backend, text, model.names, model.source);
+    this.#learned = (model.compressors ?? []).map((compressor) =>
+      new LearnedMethod(backend, compressor, text.layers)
+    );
     const loaded = performance.now();
     this.#rotary = new Rotary(text.rope, text.headDim);
     this.#embeddings = this.#vision === null ? null : backend.createTensor(sizing.embeddingRows, text.hidden);
@@ -72,6 +80,7 @@ export class LocalEngine implements Engine {
       pageCount: sizing.kv.pageCount,
       embeddingRows: sizing.embeddingRows,
       stepTokensMax: sizing.stepTokensMax,
+      compressors: this.#learned.map(({ facts }) => facts),
       loadMs: { weights: loaded - begun, pool: performance.now() - loaded },
     };
   }
@@ -96,7 +105,7 @@ export class LocalEngine implements Engine {
   }
 
   async compress(sequences: readonly CompressSequence[]): Promise<void> {
-    await this.#run((step) => (recordCompression(step, this.#pages, sequences), []));
+    await this.#run((step) => (recordCompression(step, this.#pages, sequences, this.#learned), []));
   }
 
   /** One picture and one prompt, with every intermediate (model parity tests). `image` may be null. */

@@ -5,6 +5,8 @@ import type { SizingOptions } from "./sizing.ts";
 
 export interface EngineOptions extends SizingOptions, DeviceOptions {
   readonly modelDir: string;
+  /** The compressor's file; null: the one in the model's directory, if any. */
+  readonly compressor: string | null;
 }
 
 export type EngineCall =

@@ -10,7 +10,7 @@ import type { EngineCall, EngineOptions, EngineReply, EngineRequest } from "./pr
 let engine: Engine | null = null;
 
 async function start(options: EngineOptions): Promise<Engine> {
-  const model = await openModel(options.modelDir);
+  const model = await openModel(options.modelDir, options.compressor);
   const backend = await openBackend(options, model);
   try {
     return new LocalEngine(backend, model, options);

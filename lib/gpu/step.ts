@@ -1,7 +1,7 @@
 /** One step of the contract, recorded for the device: each operation goes to the file that knows its kernels. */
 import { assert } from "../core/assert.ts";
 import type { Activation, HeadShape, Step } from "../ops/backend.ts";
-import type { KvJobs, KvMap, KvPages, KvPart } from "../ops/kv.ts";
+import type { KvJobs, KvMap, KvPages, KvRows } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { recordPagedAttention, recordRopeWriteKv, recordSegmentAttention } from "./attention.ts";
 import { recordKvGather, recordKvMean, recordKvNorm, recordKvTop } from "./compression.ts";
@@ -158,15 +158,11 @@ export class GpuStep implements Step {
     recordKvMean(this.#recording, held(o));
   }
 
-  kvReadRows(
-    o: { pages: KvPages; jobs: KvJobs; groups: Indices; layer: number; part: KvPart; out: Tensor },
-  ): void {
+  kvReadRows(o: KvRows & { out: Tensor }): void {
     recordKvReadRows(this.#recording, held(o));
   }
 
-  kvWriteRows(
-    o: { pages: KvPages; jobs: KvJobs; groups: Indices; layer: number; part: KvPart; x: Tensor },
-  ): void {
+  kvWriteRows(o: KvRows & { x: Tensor }): void {
     recordKvWriteRows(this.#recording, held(o));
   }
 

@@ -1,5 +1,5 @@
 import type { Indices, Matrix, MatrixDtype, Tensor, TensorDtype } from "./tensor.ts";
-import type { KvJobs, KvMap, KvPages, KvPart, KvShape } from "./kv.ts";
+import type { KvJobs, KvMap, KvPages, KvRows, KvShape } from "./kv.ts";
 
 /**
  * The operation contract. The model code is written once in these operations; a backend implements all of them:
@@ -167,13 +167,9 @@ export interface Step {
    * groups: three words a group: job, first source slot, target slot; `layer` is added to every job.
    * out [G·kvHeads, count·headDim].
    */
-  kvReadRows(
-    o: { pages: KvPages; jobs: KvJobs; groups: Indices; layer: number; part: KvPart; out: Tensor },
-  ): void;
+  kvReadRows(o: { out: Tensor } & KvRows): void;
   /** kv_write_rows: key (or value) d of head h in target slot of group g = x[g·kvHeads + h, d]; target slots distinct. x [G·kvHeads, headDim]. */
-  kvWriteRows(
-    o: { pages: KvPages; jobs: KvJobs; groups: Indices; layer: number; part: KvPart; x: Tensor },
-  ): void;
+  kvWriteRows(o: { x: Tensor } & KvRows): void;
 
   /** A u32 scratch tensor filled from the host (kept slots chosen without scores). */
   uploadIndices(rows: number, cols: number, data: Uint32Array): Tensor;

@@ -1,8 +1,7 @@
 /** A step being recorded: operations become words of a tape, which all threads run at `finish`. */
 import { assert } from "../core/assert.ts";
 import type { Activation, HeadShape, Step } from "../ops/backend.ts";
-import type { KvJobs, KvMap, KvPages, KvPart } from "../ops/kv.ts";
-import { KV_GROUP_WORDS } from "../ops/kv.ts";
+import { KV_GROUP_WORDS, type KvJobs, type KvMap, type KvPages, type KvRows } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { ACTIVATIONS } from "./activation.ts";
 import { segmentScratchBytes } from "./attention.ts";
@@ -24,14 +23,6 @@ const PARTS_OF_THREAD = 8;
 
 interface WasmIndices extends Indices {
   readonly address: number;
-}
-
-interface KvRows {
-  readonly pages: KvPages;
-  readonly jobs: KvJobs;
-  readonly groups: Indices;
-  readonly layer: number;
-  readonly part: KvPart;
 }
 
 const address = (tensor: Tensor | null | undefined): number => tensor ? (tensor as WasmTensor).address : 0;
@@ -101,11 +92,7 @@ export class WasmStep implements Step {
   gatherRows(o: { x: Tensor; rows: Indices; out: Tensor }): void {
     const count = o.rows.values.length;
     this.#tape.record("gatherRows", this.#sharers(count, 0), [
-      address(o.x),
-      indexAddress(o.rows),
-      count,
-      o.x.cols,
-      address(o.out),
+      ...[address(o.x), indexAddress(o.rows), count, o.x.cols, address(o.out)],
     ]);
   }
 
@@ -248,15 +235,8 @@ export class WasmStep implements Step {
   ): void {
     const { patches, classToken, positions, images, out } = o;
     this.#tape.record("visionEmbed", this.#sharers(out.rows, 0), [
-      ...[
-        address(patches),
-        address(classToken),
-        address(positions),
-        images,
-        positions.rows,
-        out.cols,
-        address(out),
-      ],
+      ...[address(patches), address(classToken), address(positions), images],
+      ...[positions.rows, out.cols, address(out)],
     ]);
   }
 
@@ -298,11 +278,11 @@ export class WasmStep implements Step {
   }
 
   kvReadRows(o: KvRows & { out: Tensor }): void {
-    this.#tape.record("kvReadRows", [...this.#kvRows(o), address(o.out), o.out.cols]);
+    this.#kvRows("kvReadRows", o, o.out);
   }
 
   kvWriteRows(o: KvRows & { x: Tensor }): void {
-    this.#tape.record("kvWriteRows", [...this.#kvRows(o), address(o.x), o.x.cols]);
+    this.#kvRows("kvWriteRows", o, o.x);
   }
 
   finish(reads: readonly Tensor[]): Promise<ArrayBuffer[]> {
@@ -401,13 +381,13 @@ export class WasmStep implements Step {
     return pagesWords((pages as WasmPages).address, pages.shape);
   }
 
-  #kvRows(o: KvRows): number[] {
+  #kvRows(name: "kvReadRows" | "kvWriteRows", o: KvRows, rows: Tensor): void {
     const groups = o.groups.values.length / KV_GROUP_WORDS;
-    return [
+    this.#tape.record(name, this.#sharers(groups, Infinity), [
       ...this.#pages(o.pages),
       ...[indexAddress(o.jobs.indices) >>> 2, indexAddress(o.groups) >>> 2, groups],
-      ...[o.layer, KV_PARTS.indexOf(o.part)],
-    ];
+      ...[o.layer, KV_PARTS.indexOf(o.part), address(rows), rows.cols],
+    ]);
   }
 
   #jobs(jobs: KvJobs): number[] {

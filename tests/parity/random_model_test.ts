@@ -120,6 +120,7 @@ for (const method of ["streaming", "knorm", "mean-pool"] as const) {
             kept: new Uint32Array(engine.facts.layers).fill(kept[i]),
             sourceTables: sources[i],
             targetTables: targets[i],
+            images: [],
           })));
         }
         return targets;

@@ -116,6 +116,7 @@ class World {
         eosTokenIds: [EOS_ID],
         imageTokenId: IMAGE_ID,
         imageTokens: IMAGE_TOKENS,
+        compressors: [],
       },
       defaults: { maxTokens: null, compression: null },
       windows,

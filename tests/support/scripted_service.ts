@@ -49,6 +49,7 @@ export function scriptedService(options: ScriptedServiceOptions = {}): ScriptedS
       eosTokenIds: [EOS_ID],
       imageTokenId: IMAGE_ID,
       imageTokens: 5,
+      compressors: [],
       ...options.model,
     },
     defaults: { maxTokens: null, compression: null },

@@ -4,22 +4,34 @@ import type { Step } from "../../ops/backend.ts";
 import type { KvPages } from "../../ops/kv.ts";
 import type { CompressSequence } from "../engine.ts";
 import { recordKnorm } from "./knorm.ts";
-import { recordMeanPool } from "./mean_pool.ts";
+import type { LearnedMethod } from "./learned.ts";
+import { meanPoolFactor, recordMeanPool } from "./mean_pool.ts";
 import { recordStreaming } from "./streaming.ts";
 
 /** Records all sequences; those of equal method (and ratio, where the method is defined by it) run as one batch. */
-export function recordCompression(step: Step, pages: KvPages, sequences: readonly CompressSequence[]): void {
+export function recordCompression(
+  step: Step,
+  pages: KvPages,
+  sequences: readonly CompressSequence[],
+  learned: readonly LearnedMethod[] = [],
+): void {
   const groups = new Map<string, CompressSequence[]>();
   for (const sequence of sequences) {
-    const key = sequence.method === "mean-pool" ? `mean-pool ${sequence.ratio}` : sequence.method;
+    const byRatio = sequence.method === "mean-pool" || sequence.method === "learned";
+    const key = byRatio ? `${sequence.method} ${sequence.ratio}` : sequence.method;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [sequence]);
     else group.push(sequence);
   }
-  for (const group of groups.values()) recordGroup(step, pages, group);
+  for (const group of groups.values()) recordGroup(step, pages, group, learned);
 }
 
-function recordGroup(step: Step, pages: KvPages, group: readonly CompressSequence[]): void {
+function recordGroup(
+  step: Step,
+  pages: KvPages,
+  group: readonly CompressSequence[],
+  learned: readonly LearnedMethod[],
+): void {
   const { method, ratio } = group[0];
   const packed = packJobs(group);
   const jobs = { ...packed, indices: step.indices(packed.words) };
@@ -30,9 +42,20 @@ function recordGroup(step: Step, pages: KvPages, group: readonly CompressSequenc
       return recordKnorm(step, pages, jobs);
     case "mean-pool":
       return recordMeanPool(step, pages, jobs, ratio);
+    case "learned": {
+      const trained = learned.find(({ facts }) => facts.factor === meanPoolFactor(ratio));
+      assert(trained !== undefined, "a factor was trained before it is taken");
+      return trained.record(step, pages, jobs, group.map(promptOf));
+    }
     default:
       return unreachable(method);
   }
+}
+
+/** Every layer of a sequence that is compressed by segments stores its whole prompt. */
+function promptOf({ slots, kept, images }: CompressSequence) {
+  assert(slots.every((count) => count === slots[0]), "every layer stores the prompt");
+  return { slots: slots[0], kept: kept[0], images };
 }
 
 /** The u32 array of KvJobs: layers of one sequence are adjacent jobs. */

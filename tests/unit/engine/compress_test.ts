@@ -36,6 +36,7 @@ Deno.test("packJobs makes one job a layer, with its tables behind", () => {
     ratio: 0.5,
     slots: Uint32Array.of(20, 30),
     kept: Uint32Array.of(10, 15),
+    images: [],
     sourceTables: [Uint32Array.of(1, 2), Uint32Array.of(3, 4)],
     targetTables: [Uint32Array.of(5), Uint32Array.of(6)],
   }]);

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { RequestError } from "../../../lib/core/errors.ts";
 import { IMAGES_PER_REQUEST_MAX } from "../../../lib/core/limits.ts";
+import { keptOf } from "../../../scheduler/compression.ts";
 import { type AdmissionParts, admit } from "../../../scheduler/admission.ts";
 import type { ContentPart, GenerateRequest } from "../../../scheduler/messages.ts";
 import { PictureStore } from "../../../scheduler/pictures.ts";
 import { requestOf } from "../../support/scripted_service.ts";
 import { BAD_HEADER, IMAGE_ID, ScriptedImages, ScriptedText } from "../../support/scripted_text.ts";
 
-const MODEL = { maxModelLen: 100, eosTokenIds: [1], imageTokenId: IMAGE_ID, imageTokens: 5 };
+const MODEL = { maxModelLen: 100, eosTokenIds: [1], imageTokenId: IMAGE_ID, imageTokens: 5, compressors: [] };
 
 function partsOf(parts: Partial<AdmissionParts> = {}): AdmissionParts {
   return {
@@ -144,4 +145,16 @@ Deno.test("admit refuses a prompt without tokens", () => {
 Deno.test("admit takes token ids as they are", () => {
   const request = requestOf("", { prompt: { kind: "tokens", tokens: [5, 6, 7], param: "prompt" } });
   assert.deepEqual(admit(request, partsOf()).ids, [5, 6, 7]);
+});
+
+Deno.test("admit counts what the learned method keeps by the prompt's pictures, and refuses factors it was not trained for", () => {
+  const compressors = [{ factor: 2, minGroups: 2, images: true }];
+  const parts = partsOf({ model: { ...MODEL, compressors } });
+  const content: ContentPart[] = [{ type: "text", text: "abc" }, picture(1), { type: "text", text: "defg" }];
+  const asked = (ratio: number) => requestOf(content, { compression: { method: "learned", ratio } });
+  // Three letters make one pair, fewer than two: they stay; 5 features make 2 and a rest, 4 letters make 2.
+  const { ids, images, compression } = admit(asked(0.5), parts);
+  assert.deepEqual(keptOf(compression!, ids.length, 2, images), new Uint32Array(2).fill(3 + 3 + 2));
+  assert.deepEqual(refusal(asked(0.8), parts), { code: "invalid_value", param: "kv_compression" });
+  assert.deepEqual(refusal(asked(0.5)), { code: "invalid_value", param: "kv_compression" });
 });
