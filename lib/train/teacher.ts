@@ -1,0 +1,178 @@
+/** Asks the model every question over its whole cache, and keeps what a compressor is trained with. */
+import { assert } from "../core/assert.ts";
+import { StartError } from "../core/errors.ts";
+import type { ImageSpan } from "../engine/compress/segments.ts";
+import type { ForwardSequence, SamplingParams } from "../engine/engine.ts";
+import type { Intermediates, LocalEngine } from "../engine/local.ts";
+import type { ImagePreparer } from "../image/image.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { FEATURE_ROW } from "../ops/backend.ts";
+import type { TextProcessor } from "../text/text.ts";
+import type { Question } from "./corpus.ts";
+import type { Lesson, Sample } from "./lesson.ts";
+import type { Span } from "./span.ts";
+
+const GREEDY: SamplingParams = { temperature: 0, topP: 1, minP: 0, topK: 0, seed: [0, 0], logprobs: null };
+
+/** Longest answer that is learned from. */
+const ANSWER_TOKENS_MAX = 64;
+
+export interface TeacherParts {
+  readonly engine: LocalEngine;
+  readonly config: ModelConfig;
+  readonly text: TextProcessor;
+  readonly images: ImagePreparer;
+}
+
+/** Features of the pictures encoded last, which questions about the same pictures share. */
+export class Teacher {
+  #encoded: readonly string[] = [];
+
+  constructor(private readonly parts: TeacherParts) {}
+
+  /** Questions about the same pictures. Those that the model ends at once, or that are too long, teach nothing. */
+  async lessons(questions: readonly Question[]): Promise<Lesson[]> {
+    await this.#encode(questions[0].images);
+    const lessons = new Map<string, { prefix: Span | null; samples: Sample[] }>();
+    for (const question of questions) {
+      const asked = await this.#ask(question);
+      if (asked === null) continue;
+      const { key, prefix, sample } = asked;
+      const lesson = lessons.get(key);
+      if (lesson === undefined) lessons.set(key, { prefix, samples: [sample] });
+      else lesson.samples.push(sample);
+    }
+    return [...lessons.values()];
+  }
+
+  async #encode(paths: readonly string[]): Promise<void> {
+    if (paths.length === this.#encoded.length && paths.every((path, i) => path === this.#encoded[i])) return;
+    const { engine, config, images } = this.parts;
+    const rows = config.vision?.imageTokens ?? 0;
+    if (paths.length * rows > engine.facts.embeddingRows) {
+      throw new StartError(`${paths.length} pictures of one question are too many for this model`);
+    }
+    const prepared = await Promise.all(paths.map(async (path) => {
+      const bytes = await Deno.readFile(path).catch((error) => {
+        throw new StartError(`cannot read ${path}: ${error.message}`);
+      });
+      return await images.prepare(bytes, path);
+    }));
+    await engine.encode(
+      prepared.map((image, i) => ({ ...image, embeddingRow: i * rows, embeddingRows: rows })),
+    );
+    this.#encoded = paths;
+  }
+
+  async #ask(question: Question): Promise<{ key: string; prefix: Span | null; sample: Sample } | null> {
+    const { engine, config, text } = this.parts;
+    const rows = config.vision?.imageTokens ?? 0;
+    const content = [
+      ...question.images.map(() => ({ type: "image" as const })),
+      { type: "text" as const, text: question.text },
+    ];
+    const rendered = text.render([{ role: "user", content }]);
+    const ids = text.encode(rendered, "chat", question.images.map(() => rows));
+    if (ids.length + ANSWER_TOKENS_MAX > Math.min(config.text.maxPositions, engine.facts.stepTokensMax)) {
+      return null;
+    }
+    const images = imageSpans(ids, config.imageTokenId, rows);
+    const prompt = placeFeatures(ids, images);
+    const answer = await this.#answer(prompt);
+    if (answer.length === 0) return null;
+    const all = Uint32Array.from([...prompt, ...answer]);
+    const seen = await engine.observe(null, this.#part(all, 0, all.length, null));
+    const cut = images.length === 0 ? 0 : images[images.length - 1].firstToken + rows;
+    const sample = {
+      tail: this.#span(seen, all.length, cut, ids.length, []),
+      position: ids.length,
+      tokens: answer,
+      hidden: this.#hidden(seen, ids.length),
+    };
+    return {
+      key: ids.slice(0, cut).join(" "),
+      prefix: cut === 0 ? null : this.#span(seen, all.length, 0, cut, images),
+      sample,
+    };
+  }
+
+  /** The greedy answer, as the tokens that are stored before its end is predicted. */
+  async #answer(prompt: Uint32Array): Promise<Uint32Array> {
+    const { engine, config } = this.parts;
+    const answer: number[] = [];
+    let part = this.#part(prompt, 0, prompt.length, GREEDY);
+    while (answer.length < ANSWER_TOKENS_MAX) {
+      const [token] = await engine.forward([part]);
+      assert(token !== null && token !== "not_finite", "the model answers with numbers");
+      if (config.eosTokenIds.includes(token.id)) break;
+      answer.push(token.id);
+      const at = prompt.length + answer.length - 1;
+      part = this.#part(Uint32Array.of(token.id), at, at + 1, GREEDY);
+    }
+    return Uint32Array.from(answer);
+  }
+
+  /** Tokens of the one sequence there is, which owns every page: layer after layer. */
+  #part(tokens: Uint32Array, first: number, end: number, sampling: SamplingParams | null): ForwardSequence {
+    const { layers, pageSlots, pageCount } = this.parts.engine.facts;
+    const pages = Math.floor(pageCount / layers);
+    assert(end <= pages * pageSlots, "the pool holds the longest sequence");
+    return {
+      tokens,
+      positions: Uint32Array.from({ length: 3 * tokens.length }, (_, i) => first + Math.floor(i / 3)),
+      slotBase: new Uint32Array(layers).fill(first),
+      pageTables: Array.from(
+        { length: layers },
+        (_, layer) => Uint32Array.from({ length: Math.ceil(end / pageSlots) }, (_, i) => layer * pages + i),
+      ),
+      sampling,
+      sampled: 0,
+    };
+  }
+
+  /** Keys and values of tokens [first, end), from the rows after rotation: query heads, key heads, value heads. */
+  #span(
+    seen: Intermediates,
+    tokens: number,
+    first: number,
+    end: number,
+    images: readonly ImageSpan[],
+  ): Span {
+    const { layers, heads, kvHeads, headDim } = this.parts.config.text;
+    const slots = end - first;
+    const part = (offset: number) =>
+      Array.from({ length: layers }, (_, layer) => {
+        const qkv = seen.get(`text.layer.${layer}.qkv`)!, row = qkv.length / tokens;
+        const out = new Float32Array(slots * kvHeads * headDim);
+        for (let head = 0; head < kvHeads; head++) {
+          for (let slot = 0; slot < slots; slot++) {
+            const at = (first + slot) * row + (offset + head) * headDim;
+            out.set(qkv.subarray(at, at + headDim), (head * slots + slot) * headDim);
+          }
+        }
+        return out;
+      });
+    return { slots, keys: part(heads), values: part(heads + kvHeads), images };
+  }
+
+  #hidden(seen: Intermediates, prompt: number): Float32Array[] {
+    const { layers, hidden } = this.parts.config.text;
+    return Array.from(
+      { length: layers },
+      (_, layer) => seen.get(`text.layer.${layer}.output`)!.slice(prompt * hidden),
+    );
+  }
+}
+
+function imageSpans(ids: readonly number[], imageTokenId: number | null, rows: number): ImageSpan[] {
+  const places = [...ids.entries()].filter(([, id]) => id === imageTokenId).map(([at]) => at);
+  return places.filter((_, i) => i % rows === 0).map((firstToken) => ({ firstToken, rows }));
+}
+
+function placeFeatures(ids: readonly number[], images: readonly ImageSpan[]): Uint32Array {
+  const tokens = Uint32Array.from(ids);
+  for (const [index, { firstToken, rows }] of images.entries()) {
+    for (let i = 0; i < rows; i++) tokens[firstToken + i] = FEATURE_ROW + index * rows + i;
+  }
+  return tokens;
+}
