@@ -26,7 +26,7 @@ export const RECIPE: Omit<Recipe, "steps" | "seed"> = {
   rate: 4e-3,
   lessons: 12,
   questions: 5,
-  hiddenWeight: 0.2,
+  hiddenWeight: 1,
   lift: 2,
 };
 

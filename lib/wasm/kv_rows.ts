@@ -1,10 +1,10 @@
 /**
- * kv_read_rows and kv_write_rows over pages: copies with a change of layout and width, beside which the products of a
- * learned compressor are large. Threads take whole groups.
+ * kv_read_rows and kv_write_rows over pages: copies with a change of layout and width, as plain TypeScript on the shared
+ * memory. Threads take whole groups.
  */
 import { KV_ELEMENT_BYTES, KV_GROUP_WORDS, type KvPart } from "../ops/kv.ts";
 import type { Machine } from "./machine.ts";
-import { halfBytes, headBytes, PAGES_WORDS, type PagesView, readPages } from "./page.ts";
+import { halfBytes, headBytes, PAGES_WORDS, readPages } from "./page.ts";
 
 /** Words of a recorded operation: the pool, KvJobs' array and the groups by word index, then the operands. */
 export const KvRowsWord = {
@@ -23,70 +23,75 @@ export const KV_PARTS: readonly KvPart[] = ["key", "value"];
 /** The largest finite f16: what lies beyond is stored as this, as on every backend. */
 const F16_MAX = 65504;
 
-export function runKvReadRows(machine: Machine, w: Uint32Array): void {
-  const view = readPages(w, KvRowsWord.pages);
-  const { headDim } = view.page;
-  const pool = elements(machine, view), rows = w[KvRowsWord.rows] >>> 2, cols = w[KvRowsWord.cols];
-  const { u32, f32 } = machine;
-  const jobs = w[KvRowsWord.jobs], stride = strideOf(view, w);
-  const [firstGroup, lastGroup] = machine.share(w[KvRowsWord.groupCount]);
-  for (let group = firstGroup; group < lastGroup; group++) {
+/** Words of a job's record that name its tables. */
+const SOURCE_TABLE = 2, TARGET_TABLE = 3, JOB_WORDS = 4;
+
+/** Every half as f32: a look-up takes half the time of reading through a Float16Array (Deno 2.9). */
+let halves: Float32Array | null = null;
+
+function widened(): Float32Array {
+  halves ??= Float32Array.from(
+    new Float16Array(Uint16Array.from({ length: 65536 }, (_, bits) => bits).buffer),
+  );
+  return halves;
+}
+
+/** Visits each group and head of a thread's share: its row, and where a slot of it begins, as an element index. */
+function eachRow(
+  machine: Machine,
+  w: Uint32Array,
+  table: typeof SOURCE_TABLE | typeof TARGET_TABLE,
+  visit: (row: number, group: number, place: (slot: number) => number) => void,
+): void {
+  const { u32 } = machine;
+  const { address, pageBytes, kvHeads, page } = readPages(w, KvRowsWord.pages);
+  const { slots, headDim, dtype } = page;
+  const size = KV_ELEMENT_BYTES[dtype], pageElements = pageBytes / size;
+  const isKey = KV_PARTS[w[KvRowsWord.part]] === "key", step = isKey ? 1 : headDim;
+  const base = (address + (isKey ? 0 : halfBytes(page))) / size, headElements = headBytes(page) / size;
+  const jobs = w[KvRowsWord.jobs];
+  let pages = 0, head = 0;
+  const place = (slot: number) => {
+    const index = Math.floor(slot / slots);
+    return base + u32[pages + index] * pageElements + head * headElements + (slot - index * slots) * step;
+  };
+  const [first, last] = machine.share(w[KvRowsWord.groupCount]);
+  for (let group = first; group < last; group++) {
     const at = w[KvRowsWord.groups] + KV_GROUP_WORDS * group;
-    const table = jobs + u32[jobs + 4 * (u32[at] + w[KvRowsWord.layer]) + 2];
-    for (let head = 0; head < view.kvHeads; head++) {
-      let to = rows + (group * view.kvHeads + head) * cols;
-      for (let i = 0; i < cols / headDim; i++) {
-        let from = place(view, w, u32, table, head, u32[at + 1] + i);
-        for (let d = 0; d < headDim; d++, to++, from += stride) f32[to] = pool[from];
-      }
-    }
+    pages = jobs + u32[jobs + JOB_WORDS * (u32[at] + w[KvRowsWord.layer]) + table];
+    for (head = 0; head < kvHeads; head++) visit(group * kvHeads + head, at, place);
   }
+}
+
+export function runKvReadRows(machine: Machine, w: Uint32Array): void {
+  const { u16, u32, f32 } = machine;
+  const { headDim, slots, dtype } = readPages(w, KvRowsWord.pages).page;
+  const table = widened(), isHalf = dtype === "f16";
+  // Keys are transposed: the channels of one slot lie a page's slots apart.
+  const stride = KV_PARTS[w[KvRowsWord.part]] === "key" ? slots : 1;
+  const rows = w[KvRowsWord.rows] >>> 2, cols = w[KvRowsWord.cols], count = cols / headDim;
+  eachRow(machine, w, SOURCE_TABLE, (row, group, place) => {
+    let to = rows + row * cols;
+    for (let i = 0; i < count; i++) {
+      let from = place(u32[group + 1] + i);
+      const end = to + headDim;
+      if (isHalf) { for (; to < end; to++, from += stride) f32[to] = table[u16[from]]; }
+      else for (; to < end; to++, from += stride) f32[to] = f32[from];
+    }
+  });
 }
 
 export function runKvWriteRows(machine: Machine, w: Uint32Array): void {
-  const view = readPages(w, KvRowsWord.pages);
-  const { headDim, dtype } = view.page;
-  const pool = elements(machine, view), rows = w[KvRowsWord.rows] >>> 2;
-  const { u32, f32 } = machine;
-  const jobs = w[KvRowsWord.jobs], stride = strideOf(view, w);
-  const most = dtype === "f16" ? F16_MAX : Infinity;
-  const [firstGroup, lastGroup] = machine.share(w[KvRowsWord.groupCount]);
-  for (let group = firstGroup; group < lastGroup; group++) {
-    const at = w[KvRowsWord.groups] + KV_GROUP_WORDS * group;
-    const table = jobs + u32[jobs + 4 * (u32[at] + w[KvRowsWord.layer]) + 3];
-    for (let head = 0; head < view.kvHeads; head++) {
-      let from = rows + (group * view.kvHeads + head) * headDim;
-      let to = place(view, w, u32, table, head, u32[at + 2]);
-      for (let d = 0; d < headDim; d++, from++, to += stride) {
-        pool[to] = Math.max(-most, Math.min(most, f32[from]));
-      }
-    }
-  }
-}
-
-function elements(machine: Machine, view: PagesView): Float16Array | Float32Array {
-  return view.page.dtype === "f16" ? new Float16Array(machine.u16.buffer) : machine.f32;
-}
-
-/** Elements from one channel of a slot to the next: keys are transposed. */
-function strideOf(view: PagesView, w: Uint32Array): number {
-  return KV_PARTS[w[KvRowsWord.part]] === "key" ? view.page.slots : 1;
-}
-
-/** Element index of channel 0 of a slot. */
-function place(
-  view: PagesView,
-  w: Uint32Array,
-  u32: Uint32Array,
-  table: number,
-  head: number,
-  slot: number,
-): number {
-  const { slots, headDim, dtype } = view.page;
-  const page = view.address + u32[table + Math.floor(slot / slots)] * view.pageBytes +
-    head * headBytes(view.page);
-  const within = slot % slots;
-  return KV_PARTS[w[KvRowsWord.part]] === "key"
-    ? page / KV_ELEMENT_BYTES[dtype] + within
-    : (page + halfBytes(view.page)) / KV_ELEMENT_BYTES[dtype] + within * headDim;
+  const { u16, u32, f32 } = machine;
+  const { headDim, slots, dtype } = readPages(w, KvRowsWord.pages).page;
+  const isHalf = dtype === "f16", half = new Float16Array(u16.buffer);
+  const stride = KV_PARTS[w[KvRowsWord.part]] === "key" ? slots : 1;
+  const rows = w[KvRowsWord.rows] >>> 2;
+  eachRow(machine, w, TARGET_TABLE, (row, group, place) => {
+    let from = rows + row * headDim, to = place(u32[group + 2]);
+    const end = from + headDim;
+    if (isHalf) {
+      for (; from < end; from++, to += stride) half[to] = Math.max(-F16_MAX, Math.min(F16_MAX, f32[from]));
+    } else for (; from < end; from++, to += stride) f32[to] = f32[from];
+  });
 }
