@@ -24,16 +24,19 @@ export interface Recipe {
 
 export const RECIPE: Omit<Recipe, "steps" | "seed"> = {
   rate: 4e-3,
-  lessons: 12,
-  questions: 5,
+  lessons: 16,
+  questions: 3,
   hiddenWeight: 1,
   lift: 2,
 };
 
 const WARM_UP_STEPS = 30;
 const GRADIENT_NORM_MAX = 1;
-/** Answers of one token say yes, no or a number, and only their end depends on the cache: few of them suffice. */
-const SHORT_ANSWER_SHARE = 0.2;
+/**
+ * How likely a question is drawn, by the tokens of its answer. The first token does not depend on the cache, so an answer of
+ * one only shows its end; the more there are, the more of the pictures they speak of.
+ */
+const ANSWER_WEIGHT = (tokens: number) => tokens === 1 ? 0.2 : Math.min(4, tokens / 2);
 /** Long answers count for more, but not for all of their tokens: rows weigh sqrt(3 / length) beyond three tokens. */
 const FULL_WEIGHT_TOKENS = 3;
 
@@ -71,27 +74,12 @@ export class Trainer {
     const { steps, seed, rate } = this.recipe;
     const number = this.adam.steps;
     const random = seededRandom(seed * 1_000_003 + number);
-    const drawn = draw(
-      random,
-      this.lessons,
-      this.recipe.lessons,
-      (lesson) =>
-        draw(
-          random,
-          lesson.samples,
-          this.recipe.questions,
-          () => 1,
-          ({ tokens }) => tokens.length === 1 ? SHORT_ANSWER_SHARE : 1,
-        ),
-    );
+    const drawn = draw(random, this.lessons, this.recipe.lessons, () => 1).map(({ prefix, samples }) => ({
+      prefix,
+      samples: draw(random, samples, this.recipe.questions, ({ tokens }) => ANSWER_WEIGHT(tokens.length)),
+    }));
     this.adam.zeroGradients();
-    const progress = await this.#run(
-      this.lessons.length === 0 ? [] : drawn.map(({ item, value }) => ({
-        prefix: item.prefix,
-        samples: value.map((chosen) => chosen.item),
-      })),
-      true,
-    );
+    const progress = await this.#run(drawn, true);
     const part = Math.min(1, number / steps);
     const warm = Math.min(1, (number + 1) / WARM_UP_STEPS);
     this.adam.step(rate * (warm * (1 + Math.cos(Math.PI * part)) / 2 + 0.01), GRADIENT_NORM_MAX);
@@ -165,16 +153,10 @@ function joined(parts: readonly Float32Array[]): Float32Array {
   return out;
 }
 
-/** Up to `count` different items, each as likely as its weight (Efraimidis and Spirakis), with what `then` makes of them. */
-function draw<T, V>(
-  random: Random,
-  items: readonly T[],
-  count: number,
-  then: (item: T) => V,
-  weight: (item: T) => number = () => 1,
-): { item: T; value: V }[] {
+/** Up to `count` different items, each as likely as its weight (Efraimidis and Spirakis 2006). */
+function draw<T>(random: Random, items: readonly T[], count: number, weight: (item: T) => number): T[] {
   return items.map((item) => ({ item, key: nextFloat(random) ** (1 / weight(item)) }))
     .sort((a, b) => b.key - a.key)
     .slice(0, count)
-    .map(({ item }) => ({ item, value: then(item) }));
+    .map(({ item }) => item);
 }
