@@ -24,25 +24,31 @@ export interface TeacherParts {
   readonly images: ImagePreparer;
 }
 
-/** Features of the pictures encoded last, which questions about the same pictures share. */
+/** What the pool holds at this moment: everything up to the last picture, from slot 0 on. */
+interface Prefix {
+  readonly key: string;
+  /** null for prompts without pictures. */
+  readonly span: Span | null;
+}
+
 export class Teacher {
   #encoded: readonly string[] = [];
+  #prefix: Prefix | null = null;
 
   constructor(private readonly parts: TeacherParts) {}
 
   /** Questions about the same pictures. Those that the model ends at once, or that are too long, teach nothing. */
   async lessons(questions: readonly Question[]): Promise<Lesson[]> {
     await this.#encode(questions[0].images);
-    const lessons = new Map<string, { prefix: Span | null; samples: Sample[] }>();
+    const lessons = new Map<Prefix, Sample[]>();
     for (const question of questions) {
       const asked = await this.#ask(question);
       if (asked === null) continue;
-      const { key, prefix, sample } = asked;
-      const lesson = lessons.get(key);
-      if (lesson === undefined) lessons.set(key, { prefix, samples: [sample] });
-      else lesson.samples.push(sample);
+      const samples = lessons.get(asked.prefix);
+      if (samples === undefined) lessons.set(asked.prefix, [asked.sample]);
+      else samples.push(asked.sample);
     }
-    return [...lessons.values()];
+    return [...lessons].map(([{ span }, samples]) => ({ prefix: span, samples }));
   }
 
   async #encode(paths: readonly string[]): Promise<void> {
@@ -62,9 +68,10 @@ export class Teacher {
       prepared.map((image, i) => ({ ...image, embeddingRow: i * rows, embeddingRows: rows })),
     );
     this.#encoded = paths;
+    this.#prefix = null;
   }
 
-  async #ask(question: Question): Promise<{ key: string; prefix: Span | null; sample: Sample } | null> {
+  async #ask(question: Question): Promise<{ prefix: Prefix; sample: Sample } | null> {
     const { engine, config, text } = this.parts;
     const rows = config.vision?.imageTokens ?? 0;
     const content = [
@@ -77,30 +84,42 @@ export class Teacher {
       return null;
     }
     const images = imageSpans(ids, config.imageTokenId, rows);
-    const prompt = placeFeatures(ids, images);
-    const answer = await this.#answer(prompt);
-    if (answer.length === 0) return null;
-    const all = Uint32Array.from([...prompt, ...answer]);
-    const seen = await engine.observe(null, this.#part(all, 0, all.length, null));
+    const tokens = placeFeatures(ids, images);
     const cut = images.length === 0 ? 0 : images[images.length - 1].firstToken + rows;
-    const sample = {
-      tail: this.#span(seen, all.length, cut, ids.length, []),
-      position: ids.length,
-      tokens: answer,
-      hidden: this.#hidden(seen, ids.length),
-    };
+    const prefix = await this.#store(tokens.subarray(0, cut), images, ids.slice(0, cut).join(" "));
+    const answer = await this.#answer(tokens, cut);
+    if (answer.length === 0) return null;
+    const all = Uint32Array.from([...tokens.subarray(cut), ...answer]);
+    const seen = await engine.observe(null, this.#part(all, cut, cut + all.length, null));
+    const asked = ids.length - cut;
     return {
-      key: ids.slice(0, cut).join(" "),
-      prefix: cut === 0 ? null : this.#span(seen, all.length, 0, cut, images),
-      sample,
+      prefix,
+      sample: {
+        tail: this.#span(seen, all.length, asked, []),
+        position: ids.length,
+        tokens: answer,
+        hidden: this.#hidden(seen, asked),
+      },
     };
   }
 
+  /** What is stored up to the last picture. Questions that begin alike find it there. */
+  async #store(tokens: Uint32Array, images: readonly ImageSpan[], key: string): Promise<Prefix> {
+    if (this.#prefix?.key === key) return this.#prefix;
+    let span: Span | null = null;
+    if (tokens.length > 0) {
+      const seen = await this.parts.engine.observe(null, this.#part(tokens, 0, tokens.length, null));
+      span = this.#span(seen, tokens.length, tokens.length, images);
+    }
+    this.#prefix = { key, span };
+    return this.#prefix;
+  }
+
   /** The greedy answer, as the tokens that are stored before its end is predicted. */
-  async #answer(prompt: Uint32Array): Promise<Uint32Array> {
+  async #answer(prompt: Uint32Array, cut: number): Promise<Uint32Array> {
     const { engine, config } = this.parts;
     const answer: number[] = [];
-    let part = this.#part(prompt, 0, prompt.length, GREEDY);
+    let part = this.#part(prompt.subarray(cut), cut, prompt.length, GREEDY);
     while (answer.length < ANSWER_TOKENS_MAX) {
       const [token] = await engine.forward([part]);
       assert(token !== null && token !== "not_finite", "the model answers with numbers");
@@ -130,23 +149,16 @@ export class Teacher {
     };
   }
 
-  /** Keys and values of tokens [first, end), from the rows after rotation: query heads, key heads, value heads. */
-  #span(
-    seen: Intermediates,
-    tokens: number,
-    first: number,
-    end: number,
-    images: readonly ImageSpan[],
-  ): Span {
+  /** Keys and values of the first `slots` of `tokens` rows, after rotation: query heads, key heads, value heads. */
+  #span(seen: Intermediates, tokens: number, slots: number, images: readonly ImageSpan[]): Span {
     const { layers, heads, kvHeads, headDim } = this.parts.config.text;
-    const slots = end - first;
     const part = (offset: number) =>
       Array.from({ length: layers }, (_, layer) => {
         const qkv = seen.get(`text.layer.${layer}.qkv`)!, row = qkv.length / tokens;
         const out = new Float32Array(slots * kvHeads * headDim);
         for (let head = 0; head < kvHeads; head++) {
           for (let slot = 0; slot < slots; slot++) {
-            const at = (first + slot) * row + (offset + head) * headDim;
+            const at = slot * row + (offset + head) * headDim;
             out.set(qkv.subarray(at, at + headDim), (head * slots + slot) * headDim);
           }
         }
@@ -155,11 +167,12 @@ export class Teacher {
     return { slots, keys: part(heads), values: part(heads + kvHeads), images };
   }
 
-  #hidden(seen: Intermediates, prompt: number): Float32Array[] {
+  /** Rows of the answer: those behind the first `asked`. */
+  #hidden(seen: Intermediates, asked: number): Float32Array[] {
     const { layers, hidden } = this.parts.config.text;
     return Array.from(
       { length: layers },
-      (_, layer) => seen.get(`text.layer.${layer}.output`)!.slice(prompt * hidden),
+      (_, layer) => seen.get(`text.layer.${layer}.output`)!.slice(asked * hidden),
     );
   }
 }
