@@ -173,7 +173,7 @@ class Compressor(nn.Module):
                 for part, mark in (("weight", "w"), ("bias", "b")):
                     for layer, values in enumerate(getattr(self, "%s_%s%d" % (kind, mark, linear)).data):
                         name = "factor_%d.compress_%s.%d.%d.%s" % (self.factor, kind, layer, linear, part)
-                        named[name] = (values.T if part == "weight" else values[0]).contiguous().half()
+                        named[name] = (values.T if part == "weight" else values[0]).contiguous().half().cpu()
         return named
 
     @torch.no_grad()
@@ -273,11 +273,14 @@ def main():
     ap.add_argument("--hidden", type=float, default=1.0, help="weight of the hidden states")
     ap.add_argument("--seed", default="compressor 1")
     ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--device", default="cpu")
     args = ap.parse_args()
 
     torch.set_num_threads(args.threads)
+    torch.set_default_device(args.device)
     tok = Tokenizer.from_file(os.path.join(HERE, "tokenizer.json"))
-    model = LlavaForConditionalGeneration.from_pretrained(HERE, dtype=torch.float32).eval().requires_grad_(False)
+    model = LlavaForConditionalGeneration.from_pretrained(HERE, dtype=torch.float32)
+    model = model.to(args.device).eval().requires_grad_(False)
     text = Text(T.Net(model))
     rng = random.Random(args.seed)
     pool = make_pool(text, tok, rng, args.pool)
