@@ -36,62 +36,79 @@ function widened(): Float32Array {
   return halves;
 }
 
-/** Visits each group and head of a thread's share: its row, and where a slot of it begins, as an element index. */
-function eachRow(
-  machine: Machine,
-  w: Uint32Array,
-  table: typeof SOURCE_TABLE | typeof TARGET_TABLE,
-  visit: (row: number, group: number, place: (slot: number) => number) => void,
-): void {
-  const { u32 } = machine;
-  const { address, pageBytes, kvHeads, page } = readPages(w, KvRowsWord.pages);
-  const { slots, headDim, dtype } = page;
-  const size = KV_ELEMENT_BYTES[dtype], pageElements = pageBytes / size;
-  const isKey = KV_PARTS[w[KvRowsWord.part]] === "key", step = isKey ? 1 : headDim;
-  const base = (address + (isKey ? 0 : halfBytes(page))) / size, headElements = headBytes(page) / size;
-  const jobs = w[KvRowsWord.jobs];
-  let pages = 0, head = 0;
-  const place = (slot: number) => {
-    const index = Math.floor(slot / slots);
-    return base + u32[pages + index] * pageElements + head * headElements + (slot - index * slots) * step;
+/** Where one layer's keys, or values, of a group begin and how they lie, in elements. */
+interface Layout {
+  /** Of slot 0 of head 0 in page 0. */
+  readonly base: number;
+  readonly page: number;
+  readonly head: number;
+  /** From one slot of a page to the next, and from one channel to the next. */
+  readonly slot: number;
+  readonly channel: number;
+  readonly pageSlots: number;
+}
+
+function layoutOf(w: Uint32Array): Layout {
+  const { address, pageBytes, page } = readPages(w, KvRowsWord.pages);
+  const size = KV_ELEMENT_BYTES[page.dtype], isKey = KV_PARTS[w[KvRowsWord.part]] === "key";
+  return {
+    base: (address + (isKey ? 0 : halfBytes(page))) / size,
+    page: pageBytes / size,
+    head: headBytes(page) / size,
+    // Keys are transposed: the channels of one slot lie a page's slots apart.
+    slot: isKey ? 1 : page.headDim,
+    channel: isKey ? page.slots : 1,
+    pageSlots: page.slots,
   };
-  const [first, last] = machine.share(w[KvRowsWord.groupCount]);
-  for (let group = first; group < last; group++) {
-    const at = w[KvRowsWord.groups] + KV_GROUP_WORDS * group;
-    pages = jobs + u32[jobs + JOB_WORDS * (u32[at] + w[KvRowsWord.layer]) + table];
-    for (head = 0; head < kvHeads; head++) visit(group * kvHeads + head, at, place);
-  }
+}
+
+/** Word index of the page table of a group's job. */
+function tableOf(u32: Uint32Array, w: Uint32Array, group: number, which: number): number {
+  const jobs = w[KvRowsWord.jobs];
+  return jobs + u32[jobs + JOB_WORDS * (u32[group] + w[KvRowsWord.layer]) + which];
 }
 
 export function runKvReadRows(machine: Machine, w: Uint32Array): void {
   const { u16, u32, f32 } = machine;
-  const { headDim, slots, dtype } = readPages(w, KvRowsWord.pages).page;
+  const { kvHeads, page: { headDim, dtype } } = readPages(w, KvRowsWord.pages);
+  const layout = layoutOf(w), { channel } = layout;
   const table = widened(), isHalf = dtype === "f16";
-  // Keys are transposed: the channels of one slot lie a page's slots apart.
-  const stride = KV_PARTS[w[KvRowsWord.part]] === "key" ? slots : 1;
   const rows = w[KvRowsWord.rows] >>> 2, cols = w[KvRowsWord.cols], count = cols / headDim;
-  eachRow(machine, w, SOURCE_TABLE, (row, group, place) => {
-    let to = rows + row * cols;
+  const [first, last] = machine.share(w[KvRowsWord.groupCount]);
+  for (let g = first; g < last; g++) {
+    const group = w[KvRowsWord.groups] + KV_GROUP_WORDS * g, pages = tableOf(u32, w, group, SOURCE_TABLE);
     for (let i = 0; i < count; i++) {
-      let from = place(u32[group + 1] + i);
-      const end = to + headDim;
-      if (isHalf) { for (; to < end; to++, from += stride) f32[to] = table[u16[from]]; }
-      else for (; to < end; to++, from += stride) f32[to] = f32[from];
+      const slot = u32[group + 1] + i, index = Math.floor(slot / layout.pageSlots);
+      const place = layout.base + u32[pages + index] * layout.page +
+        (slot - index * layout.pageSlots) * layout.slot;
+      for (let head = 0; head < kvHeads; head++) {
+        let from = place + head * layout.head, to = rows + (g * kvHeads + head) * cols + i * headDim;
+        const end = to + headDim;
+        if (isHalf) { for (; to < end; to++, from += channel) f32[to] = table[u16[from]]; }
+        else for (; to < end; to++, from += channel) f32[to] = f32[from];
+      }
     }
-  });
+  }
 }
 
 export function runKvWriteRows(machine: Machine, w: Uint32Array): void {
   const { u16, u32, f32 } = machine;
-  const { headDim, slots, dtype } = readPages(w, KvRowsWord.pages).page;
+  const { kvHeads, page: { headDim, dtype } } = readPages(w, KvRowsWord.pages);
+  const layout = layoutOf(w), { channel } = layout;
   const isHalf = dtype === "f16", half = new Float16Array(u16.buffer);
-  const stride = KV_PARTS[w[KvRowsWord.part]] === "key" ? slots : 1;
   const rows = w[KvRowsWord.rows] >>> 2;
-  eachRow(machine, w, TARGET_TABLE, (row, group, place) => {
-    let from = rows + row * headDim, to = place(u32[group + 2]);
-    const end = from + headDim;
-    if (isHalf) {
-      for (; from < end; from++, to += stride) half[to] = Math.max(-F16_MAX, Math.min(F16_MAX, f32[from]));
-    } else for (; from < end; from++, to += stride) f32[to] = f32[from];
-  });
+  const [first, last] = machine.share(w[KvRowsWord.groupCount]);
+  for (let g = first; g < last; g++) {
+    const group = w[KvRowsWord.groups] + KV_GROUP_WORDS * g, pages = tableOf(u32, w, group, TARGET_TABLE);
+    const slot = u32[group + 2], index = Math.floor(slot / layout.pageSlots);
+    const place = layout.base + u32[pages + index] * layout.page +
+      (slot - index * layout.pageSlots) * layout.slot;
+    for (let head = 0; head < kvHeads; head++) {
+      let from = rows + (g * kvHeads + head) * headDim, to = place + head * layout.head;
+      const end = from + headDim;
+      if (isHalf) {
+        for (; from < end; from++, to += channel) half[to] = Math.max(-F16_MAX, Math.min(F16_MAX, f32[from]));
+      } else for (; from < end; from++, to += channel) f32[to] = f32[from];
+    }
+  }
 }
