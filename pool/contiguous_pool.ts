@@ -6,7 +6,13 @@
  */
 import { assert } from "../lib/core/assert.ts";
 import { Buddy, orderWithin } from "./buddy.ts";
-import { externalFragmentation, internalFragmentation, largestFreeBlock, type PoolGauges } from "./gauges.ts";
+import {
+  externalFragmentation,
+  internalFragmentation,
+  largestFreeBlock,
+  type PoolGauges,
+  tokenBytes,
+} from "./gauges.ts";
 import { pagesForSlots, PageTable } from "./page_table.ts";
 import type { Pool, Reservation } from "./pool.ts";
 import type { PoolShape } from "./pool_shape.ts";
@@ -194,6 +200,8 @@ export class ContiguousPool implements Pool {
     return {
       pages,
       largestFreeBlockPages: this.largestFreeBlockPages,
+      pageSlots,
+      tokenBytes: tokenBytes(this.shape),
       internalFragmentation: internalFragmentation(usedSlots - storedSlots, usedSlots),
       externalFragmentation: externalFragmentation(this.buddy),
       zombieByteSeconds: this.#zombieByteSeconds,

@@ -8,7 +8,13 @@
 import { assert } from "../lib/core/assert.ts";
 import type { Buddy } from "./buddy.ts";
 import { CountedPages } from "./counted_pages.ts";
-import { externalFragmentation, internalFragmentation, largestFreeBlock, type PoolGauges } from "./gauges.ts";
+import {
+  externalFragmentation,
+  internalFragmentation,
+  largestFreeBlock,
+  type PoolGauges,
+  tokenBytes,
+} from "./gauges.ts";
 import { pagesForSlots, PageTable } from "./page_table.ts";
 import type { Pool } from "./pool.ts";
 import type { PoolShape } from "./pool_shape.ts";
@@ -253,6 +259,8 @@ export class KvPool implements Pool {
     return {
       pages: { ...this.#pagesByOwner(), cached: this.evictablePages, free: this.freePages },
       largestFreeBlockPages: this.largestFreeBlockPages,
+      pageSlots,
+      tokenBytes: tokenBytes(this.shape),
       internalFragmentation: internalFragmentation(unusedSlots, this.usedPages * pageSlots),
       externalFragmentation: externalFragmentation(this.buddy),
       zombieByteSeconds: this.#zombieByteSeconds,
