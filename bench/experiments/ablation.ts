@@ -1,5 +1,6 @@
 /** What each part is worth alone: policy × compression × layout of the pool × prefix cache, under one load. */
 import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
+import { type Ratio, ratioOf } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { barPlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
@@ -104,9 +105,22 @@ function report(all: readonly Row[]): Report {
   };
 }
 
+function ratios(all: readonly Row[]): Ratio[] {
+  return all.filter(({ policy, layout }) => policy === "dynamic" && layout !== undefined).flatMap((ours) => {
+    const { compress, layout, prefix_cache: cache } = ours;
+    const theirs = all.find((row) =>
+      row.policy === STATIC && row.compress === compress && row.layout === layout &&
+      row.prefix_cache === cache
+    );
+    const against = `dynamic against ${STATIC}, ${compress}, ${layout}, prefix cache ${cache}`;
+    return ratioOf(`answered/s, ${against}`, ours, theirs, "requests_per_s");
+  });
+}
+
 export const ablation: Experiment = {
   name: "ablation",
   summary: "policy × compression × layout of the pool × prefix cache",
   run,
   report,
+  ratios,
 };

@@ -15,6 +15,7 @@ import {
 } from "../load/kv_formula.ts";
 import { measure } from "../load/measure.ts";
 import { GaugeWatch, type Reading, timeMean } from "../load/watch.ts";
+import { type Ratio, ratioOf } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { linePlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
@@ -204,9 +205,17 @@ function report(all: readonly Row[]): Report {
   };
 }
 
+function ratios(all: readonly Row[]): Ratio[] {
+  const whole = all.find(({ layout, compress }) => layout === "paged" && compress === "none");
+  return all.filter((row) => row !== whole).flatMap((row) =>
+    ratioOf(`mean KV bytes, ${row.variant} against paged, none`, row, whole, "kv_mean_mib")
+  );
+}
+
 export const memory: Experiment = {
   name: "memory",
   summary: "bytes of the KV pool over time by layout and compression",
   run,
   report,
+  ratios,
 };

@@ -10,11 +10,9 @@ import { figuresOf } from "../load/figures.ts";
 import type { LoadRequest } from "../load/request.ts";
 import { openModel } from "../../lib/model/directory.ts";
 import { parsePolicy } from "../../scheduler/policy.ts";
-import { markdownTable, number, percent, plain } from "../report/markdown.ts";
-import { linePlot } from "../report/plots.ts";
-import { numberOf, type Row } from "../report/table.ts";
+import type { Row } from "../report/table.ts";
 import { type Bound, boundOf } from "../scale/bound.ts";
-import { calibrate, compare } from "../scale/calibrate.ts";
+import { calibrate } from "../scale/calibrate.ts";
 import {
   type Device,
   type DeviceName,
@@ -25,21 +23,17 @@ import {
 } from "../scale/costs.ts";
 import { simulateReplicas } from "../scale/replicas.ts";
 import type { VirtualRequest, World } from "../scale/simulate.ts";
-import type { Bench, Experiment, Report } from "./experiment.ts";
+import { COMPLETION_TOKENS, LENGTHS, TEXT_TOKENS } from "../scale/paper_load.ts";
+import type { Bench, Experiment } from "./experiment.ts";
+import { report } from "./scale_report.ts";
 import { COMPRESS_DEFAULT, POLICIES, policyFlags } from "./policies.ts";
 import { usualCompression } from "../../lib/engine/compress/mod.ts";
 
 const MODEL = fileURLToPath(new URL("../configs/llava-1.5-7b", import.meta.url));
-/** The paper's prompt: an instruction padded to 128 tokens beside one picture. */
-const TEXT_TOKENS = 128;
-/** It generates at most 512; how many on average is not known. */
-const COMPLETION_TOKENS = { least: 64, most: 320 };
-const PAPER_THROUGHPUT = 12.1;
 const RATES = [1, 4, 7, 10, 20, 40];
-const RATES_QUICK = [1, 10, 40];
+const RATES_QUICK = [10, 40];
 /** Many more than the paper's 90: what a queue does takes time to show. */
 const REQUESTS = 1000;
-const REQUESTS_QUICK = 400;
 /** The smaller devices answer so few a second that fewer requests take as long. */
 const REQUESTS_EDGE = 300;
 /** Sequences that generate at one time, of the policies that set no number of their own. */
@@ -114,21 +108,29 @@ function virtualRequests(
 }
 
 /** What the device's stage times allow a policy. */
-function boundColumns({ costs, facts, imageTokens, maxNumSeqs, policy }: World): Row {
+function boundAt({ costs, facts, imageTokens, maxNumSeqs, policy }: World, lengths: number): Bound {
   const [, ratio] = COMPRESS_DEFAULT.split(":");
   const promptTokens = imageTokens + TEXT_TOKENS;
-  const { encodeMs, prefillMs, compressMs, decodeMs, decodeSteps, decodeBatch, perSecond }: Bound = boundOf(
+  const { least, most } = COMPLETION_TOKENS;
+  return boundOf(
     policy,
     costs,
     {
-      ...{ imageTokens, promptTokens, completionTokens: COMPLETION_TOKENS },
-      keptTokens: promptTokens * (1 - Number(ratio)),
+      ...{ imageTokens, promptTokens, keptTokens: promptTokens * (1 - Number(ratio)) },
+      completionTokens: { least: least * lengths, most: most * lengths },
     },
     {
       sequences: maxNumSeqs,
       stepTokens: facts.stepTokensMax,
       poolTokens: facts.pageCount * facts.pageSlots,
     },
+  );
+}
+
+function boundColumns(world: World): Row {
+  const { encodeMs, prefillMs, compressMs, decodeMs, decodeSteps, decodeBatch, perSecond } = boundAt(
+    world,
+    1,
   );
   return {
     bound_per_s: perSecond,
@@ -138,6 +140,8 @@ function boundColumns({ costs, facts, imageTokens, maxNumSeqs, policy }: World):
     bound_decode_ms: decodeMs,
     bound_decode_steps: decodeSteps,
     bound_decode_batch: decodeBatch,
+    // At each of the multiples of the lengths.
+    bounds_per_s: LENGTHS.map((lengths) => boundAt(world, lengths).perSecond.toFixed(3)).join(" "),
   };
 }
 
@@ -156,7 +160,7 @@ async function runDevices(bench: Bench): Promise<void> {
   const { quick, rates } = bench.options;
   for (const name of (quick ? ["h100"] : Object.keys(DEVICES)) as DeviceName[]) {
     const usual = name === "h100" ? REQUESTS : REQUESTS_EDGE;
-    const count = bench.options.requests ?? (quick ? REQUESTS_QUICK : usual);
+    const count = bench.options.requests ?? usual;
     for (const rate of rates ?? (quick ? RATES_QUICK : RATES)) {
       for (const policy of POLICIES) {
         const columns = { part: "device", device: DEVICES[name].name, policy, rate_per_s: rate };
@@ -187,139 +191,6 @@ async function run(bench: Bench): Promise<void> {
   await runDevices(bench);
   await calibrate(bench);
   await runReplicas(bench);
-}
-
-function ratios(rows: readonly Row[]): string[] {
-  const rates = [...new Set(rows.map((row) => numberOf(row, "rate_per_s")))];
-  return rates.flatMap((rate) => {
-    const of = (policy: string) => rows.find((row) => row.policy === policy && row.rate_per_s === rate);
-    const [ours, theirs] = [of("dynamic"), of("p1c1d8")];
-    if (ours === undefined || theirs === undefined) return [];
-    const ratio = (a: Row, b: Row, name: string) => (numberOf(a, name) / numberOf(b, name)).toFixed(1);
-    return [
-      `- ${rate} req/s: TTFT p50 ${ratio(theirs, ours, "ttft_p50_ms")}x and p99 ${
-        ratio(theirs, ours, "ttft_p99_ms")
-      }x lower than p1c1d8, throughput ${ratio(ours, theirs, "steady_per_s")}x, the paper's TTFT (p50) ${
-        ratio(theirs, ours, "ttft_paper_p50_ms")
-      }x lower`,
-    ];
-  });
-}
-
-/** Why the ratio of throughputs ends where it does. */
-function boundLines(rows: readonly Row[]): string[] {
-  const of = (policy: string) => rows.find((row) => row.policy === policy && row.bound_per_s !== undefined);
-  const [ours, theirs] = [of("dynamic"), of("p1c1d8")];
-  if (ours === undefined || theirs === undefined) return [];
-  const ms = (row: Row, stage: string) => numberOf(row, `bound_${stage}_ms`);
-  const parts = (row: Row) =>
-    `${ms(row, "encode").toFixed(1)} + ${ms(row, "prefill").toFixed(1)} + ${
-      ms(row, "compress").toFixed(1)
-    } + ` +
-    `${ms(row, "decode").toFixed(1)} ms of encode, prefill, compress and decode (${
-      numberOf(row, "bound_decode_steps").toFixed(0)
-    } steps of ${numberOf(row, "bound_decode_batch")}): ${
-      numberOf(row, "bound_per_s").toFixed(1)
-    } requests/s`;
-  const bound = numberOf(ours, "bound_per_s") / numberOf(theirs, "bound_per_s");
-  const once = ["encode", "prefill", "compress"].reduce((sum, stage) => sum + ms(ours, stage), 0);
-  const free = 1000 / once / numberOf(theirs, "bound_per_s");
-  return [
-    "What the stage times allow, of a device that never waits and batches that are always full, device time a request:",
-    "",
-    `- dynamic: ${parts(ours)};`,
-    `- p1c1d8: ${parts(theirs)}, since a batch of 8 goes on until its longest member has ended.`,
-    "",
-    `So no schedule of these costs answers more than ${
-      bound.toFixed(1)
-    } times as much as p1c1d8, and below that rate ` +
-    `the ratio is the offered rate by p1c1d8's. Batches divide what decode costs and not the arithmetic of prompts: ` +
-    `were decode free, ${
-      free.toFixed(1)
-    } times would be the end. The paper's ${PAPER_THROUGHPUT}x needs a baseline that spends more ` +
-    "on a request beside decode than its arithmetic, or longer completions in the baseline's batches.",
-  ];
-}
-
-function report(all: readonly Row[]): Report {
-  const rows = all.filter((row) => !String(row.cell).endsWith("(stopped)"));
-  const devices = rows.filter(({ part }) => part === "device").map((row): Row => ({
-    ...row,
-    normalised_s: numberOf(row, "normalised_p50_ms") / 1000,
-    of_bound: numberOf(row, "steady_per_s") /
-      Math.min(numberOf(row, "bound_per_s"), numberOf(row, "offered_per_s")),
-  }));
-  const h100 = devices.filter(({ device }) => device === DEVICES.h100.name);
-  return {
-    text: [
-      "Virtual time: the production scheduler and pool, LLaVA-1.5-7B in f16, steps by the device's published peaks " +
-      "(half of the arithmetic, 0.7 of the bandwidth, 2 ms a step). " +
-      `${TEXT_TOKENS} text tokens and one picture of 576 a prompt, ${COMPLETION_TOKENS.least} to ${COMPLETION_TOKENS.most} ` +
-      `tokens generated, ${COMPRESS_DEFAULT}, Poisson arrivals, queues without end. Answered: a second from the first ` +
-      "quarter of the arrivals until they end, so that neither filling nor emptying the server counts. The bound is the " +
-      "smaller of the offered rate and what the policy's largest batches would answer on a device that never waits.",
-      "",
-      markdownTable(devices, [
-        plain("device", "device"),
-        plain("req/s offered", "rate_per_s"),
-        plain("policy", "policy"),
-        number("req/s answered", "steady_per_s", 2),
-        percent("of the bound", "of_bound"),
-        number("TTFT p50 ms", "ttft_p50_ms", 0),
-        number("TTFT p99 ms", "ttft_p99_ms", 0),
-        number("paper's TTFT p50 ms", "ttft_paper_p50_ms", 0),
-        number("TPOT p50 ms", "tpot_p50_ms"),
-        number("normalised p50 s/token", "normalised_s", 3),
-      ]),
-      "",
-      `${DEVICES.h100.name}:`,
-      "",
-      ...ratios(h100),
-      "",
-      ...boundLines(h100),
-      "",
-      `The paper, same model and device: TTFT up to 19.3x lower (10 req/s) and throughput up to ${PAPER_THROUGHPUT}x of p1c1d8; ` +
-      "normalised latency at 40 req/s 0.17 s (its own), 0.46 s (p3c3d6), 0.33 s (p4c4d8).",
-      "",
-      "Replicas behind a consistent hash of the picture:",
-      "",
-      markdownTable(rows.filter(({ part }) => part === "replicas"), [
-        plain("replicas", "replicas"),
-        plain("requests", "requests"),
-        number("req/s offered", "offered_per_s"),
-        number("req/s answered", "requests_per_s"),
-        number("TTFT p50 ms", "ttft_p50_ms", 0),
-        number("TTFT p99 ms", "ttft_p99_ms", 0),
-      ]),
-      "",
-      "The cost model against this machine, in one run: mean step times measured under closed loops, then open loads " +
-      "measured and predicted from them:",
-      "",
-      markdownTable(compare(rows), [
-        number("load, of capacity", "load", 2),
-        number("measured TTFT mean ms", "measured_ttft_ms"),
-        number("predicted", "predicted_ttft_ms"),
-        percent("off by", "ttft_off"),
-        number("measured end to end mean ms", "measured_end_ms"),
-        number("predicted", "predicted_end_ms"),
-        percent("off by", "end_off"),
-      ]),
-    ].join("\n"),
-    plots: [{
-      name: "scale-h100",
-      spec: linePlot({
-        name: "scale-h100",
-        title: `LLaVA-1.5-7B on ${DEVICES.h100.name}, virtual time`,
-        rows: h100,
-        x: { field: "rate_per_s", title: "offered requests/s", log: true },
-        y: [
-          { field: "ttft_p50_ms", title: "TTFT p50, ms", log: true },
-          { field: "steady_per_s", title: "answered requests/s" },
-        ],
-        series: { field: "policy", title: "policy" },
-      }),
-    }],
-  };
 }
 
 export const scale: Experiment = {

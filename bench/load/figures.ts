@@ -68,8 +68,8 @@ export interface Figures {
   readonly offeredPerSecond: number;
   readonly requestsPerSecond: number;
   /**
-   * Answers a second from the first quarter of the arrivals on until they end: neither the filling of an idle server nor
-   * its emptying counts. NaN in a closed loop.
+   * Answers a second between the first fifth of them and the last: neither the filling of an idle server nor its emptying
+   * counts.
    */
   readonly steadyPerSecond: number;
   readonly goodputPerSecond: number;
@@ -147,9 +147,7 @@ export function figuresOf(
       ? NaN
       : (sent.length - 1) / (lastDueMs - firstDueMs) * 1000,
     requestsPerSecond: perSecond(answered.length),
-    steadyPerSecond: pace === "closed"
-      ? NaN
-      : steadyRate(answered.map(({ sent }) => sent.endMs), firstDueMs, lastDueMs),
+    steadyPerSecond: steadyRate(answered.map(({ sent }) => sent.endMs)),
     goodputPerSecond: perSecond(latencies.filter((latency) => keepsTargets(latency, targets)).length),
     outputTokensPerSecond: perSecond(completionTokens),
     totalTokensPerSecond: perSecond(promptTokens + completionTokens),
@@ -171,10 +169,10 @@ export function figuresOf(
   };
 }
 
-function steadyRate(endsMs: readonly number[], firstDueMs: number, lastDueMs: number): number {
-  const fromMs = firstDueMs + (lastDueMs - firstDueMs) / 4;
-  const ended = endsMs.filter((endMs) => endMs > fromMs && endMs <= lastDueMs).length;
-  return ended / (lastDueMs - fromMs) * 1000;
+function steadyRate(endsMs: readonly number[]): number {
+  const sorted = endsMs.toSorted((a, b) => a - b);
+  const from = Math.floor(sorted.length / 5), to = Math.ceil(4 * sorted.length / 5) - 1;
+  return to > from ? (to - from) / (sorted[to] - sorted[from]) * 1000 : NaN;
 }
 
 function scoresByGroup(

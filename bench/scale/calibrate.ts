@@ -18,12 +18,13 @@ import {
 } from "./measured_costs.ts";
 import { simulateLoad, type VirtualRequest, type World } from "./simulate.ts";
 
-/** Closed loops that step times are measured under, before and after every check: machines change their pace. */
-const LOOPS = [{ clients: 1, share: 0.3 }, { clients: 3, share: 0.4 }, { clients: 8, share: 0.6 }] as const;
-/** Clients of the loop whose throughput is called the capacity. */
-const CAPACITY_CLIENTS = 16;
+/**
+ * Closed loops that step times are measured under, before and after every check: machines change their pace. The last one's
+ * throughput is the capacity.
+ */
+const LOOPS = [{ clients: 1, share: 0.3 }, { clients: 4, share: 0.5 }, { clients: 16, share: 0.8 }] as const;
 const REQUESTS = 100;
-/** Open loads, of the capacity. */
+/** Open loads, of the capacity in the loops before them. */
 const LOADS = [0.4, 0.6, 0.8];
 const WARM_UP_REQUESTS = 12;
 /** The default model's pool and lengths. */
@@ -60,11 +61,18 @@ function stepsOf({ counted, figures }: LoadFigures, alone: boolean): LoadSteps {
 interface Block {
   readonly steps: readonly LoadSteps[];
   readonly overheadMs: number;
+  readonly capacity: number;
 }
 
 /** One client waits for nobody: what its first token takes beside encode and prefill is everything else. */
 function overheadOf(alone: LoadSteps, { ttftMs, answered }: Figures): number {
   return Math.max(0, ttftMs.mean - (alone.encode.ms + alone.prefill.ms) / answered);
+}
+
+/** Milliseconds of a picture and of a prompt token in a block, together: how fast the machine was. */
+function paceOf({ steps }: Block): number {
+  const sum = (read: (load: LoadSteps) => number) => steps.reduce((total, load) => total + read(load), 0);
+  return sum(({ encode, prefill }) => encode.ms + prefill.ms) / sum(({ encode }) => encode.units);
 }
 
 function worldOf(lines: MeasuredLines, overheadMs: number): World {
@@ -138,20 +146,20 @@ export async function calibrate(bench: Bench): Promise<void> {
       return {
         steps: loops.map(({ steps }) => steps),
         overheadMs: overheadOf(alone.steps, alone.figures),
+        capacity: loops.at(-1)!.figures.requestsPerSecond,
       };
     };
-    const crowd = await bench.requests("capacity", WORKLOAD, count, true);
-    const full = await load("capacity", crowd, { kind: "closed", clients: CAPACITY_CLIENTS });
-    const capacity = full.figures.requestsPerSecond;
-    const row: Record<string, string | number> = { capacity_per_s: capacity };
+    const row: Record<string, string | number> = {};
     let before = await block("before");
     for (const share of LOADS) {
       const requests = await bench.requests(`open ${share}`, WORKLOAD, count, true);
-      const timesMs = arrivalTimesMs(poisson(share * capacity), bench.draws(`open ${share}`), count);
+      const timesMs = arrivalTimesMs(poisson(share * before.capacity), bench.draws(`open ${share}`), count);
       const real = await load(`check at ${share}`, requests, { kind: "open", timesMs });
       const after = await block(`after ${share}`);
       const lines = fitSteps([...before.steps, ...after.steps]);
       const overheadMs = (before.overheadMs + after.overheadMs) / 2;
+      row[`rate_${share}`] = share * before.capacity;
+      row[`pace_change_${share}`] = paceOf(after) / paceOf(before) - 1;
       before = after;
       const virtual = Array.from(timesMs, (atMs, i): VirtualRequest => ({
         atMs,
@@ -180,12 +188,14 @@ export function compare(rows: readonly Row[]): Row[] {
     const off = (name: string) => value(`predicted_${name}`) / value(`measured_${name}`) - 1;
     return {
       load,
+      rate_per_s: value("rate"),
       measured_ttft_ms: value("measured_ttft"),
       predicted_ttft_ms: value("predicted_ttft"),
       ttft_off: off("ttft"),
       measured_end_ms: value("measured_end"),
       predicted_end_ms: value("predicted_end"),
       end_off: off("end"),
+      pace_change: value("pace_change"),
     };
   });
 }
