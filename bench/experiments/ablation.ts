@@ -19,6 +19,13 @@ const COMPRESSIONS = ["none", "mean-pool:0.5", "mean-pool:0.8"];
 /** Of the static batches' capacity without anything: a load that some of the variants can bear and some cannot. */
 const LOAD = 1.2;
 
+/** Runs of pages are shared by nobody. */
+const VARIANTS = [
+  { layout: "paged", prefixCache: "on", title: "Pages, prefix cache" },
+  { layout: "paged", prefixCache: "off", title: "Pages, no prefix cache" },
+  { layout: "contiguous", prefixCache: "off", title: "One run of pages a request" },
+] as const;
+
 async function run(bench: Bench): Promise<void> {
   const { options } = bench;
   // Several questions a picture: a prefix cache has something to find.
@@ -38,7 +45,7 @@ async function run(bench: Bench): Promise<void> {
   const layouts = await layoutsOf(bench.say);
   for (const compress of COMPRESSIONS) {
     for (const layout of layouts) {
-      for (const prefixCache of ["on", "off"]) {
+      for (const { prefixCache } of VARIANTS.filter((variant) => variant.layout === layout)) {
         for (const policy of ["dynamic", STATIC] as const) {
           const columns = { workload, policy, compress, layout, prefix_cache: prefixCache, rate_per_s: rate };
           const name = `${policy}/${compress}/${layout}/prefix cache ${prefixCache}`;
@@ -88,16 +95,16 @@ function report(all: readonly Row[]): Report {
       ]),
       ...doubts(rows),
     ].join("\n"),
-    plots: ["on", "off"].map((prefixCache) => ({
-      name: `ablation-prefix-cache-${prefixCache}`,
+    plots: VARIANTS.map(({ layout, prefixCache, title }) => ({
+      name: `ablation-${layout}-prefix-cache-${prefixCache}`,
       spec: barPlot({
-        name: `ablation-prefix-cache-${prefixCache}`,
-        title: `Prefix cache ${prefixCache}, pages`,
-        rows: rows.filter((row) => row.prefix_cache === prefixCache && row.layout === "paged"),
+        name: `ablation-${layout}-prefix-cache-${prefixCache}`,
+        title,
+        rows: rows.filter((row) => row.prefix_cache === prefixCache && row.layout === layout),
         group: { field: "compress", title: "compression" },
         y: [
+          { field: "requests_per_s", title: "answered requests/s" },
           { field: "ttft_p50_ms", title: "TTFT p50, ms" },
-          { field: "ttft_p99_ms", title: "TTFT p99, ms" },
         ],
         series: { field: "policy", title: "policy" },
       }),

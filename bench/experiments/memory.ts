@@ -137,9 +137,11 @@ function slotLines(rows: readonly Row[]): string[] {
     return [
       `- ${row.layout}, ${row.compress}: ${kept.toFixed(1)} of ${all.toFixed(1)} slots, ${
         (100 * kept / all).toFixed(1)
-      } %; bytes of a prompt in the pool ${numberOf(row, "kv_before_kib").toFixed(1)} KiB before and ${
+      } %; a prompt's bytes in the pool ${numberOf(row, "kv_before_kib").toFixed(1)} KiB, its copy's ${
         numberOf(row, "kv_after_kib").toFixed(1)
-      } KiB after, whole pages, by the pool's own count`,
+      } KiB${
+        row.layout === "paged" ? "" : " with room for the completion, beside it"
+      }, whole pages, by the pool's own count`,
     ];
   });
 }
@@ -178,7 +180,7 @@ function report(all: readonly Row[]): Report {
       "",
       `The formula: ${KV_FORMULA}.`,
       "",
-      "Prompt slots that a decoding sequence stores, a mean over those that decode at one time, compressed by whole:",
+      "Prompt slots that a decoding sequence stores, those left over by a division counted, a mean over those that decode at one time, compressed by whole:",
       "",
       ...slotLines(rows),
       "",

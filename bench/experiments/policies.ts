@@ -123,13 +123,15 @@ function promiseLines(rows: readonly Row[]): string[] {
   const most = own.at(-1), lower = own.at(-2);
   const theirs = rows.find((row) => row.policy === BASELINE && row.load === most?.load);
   if (most === undefined || lower === undefined || theirs === undefined) return [];
-  const line = (row: Row) =>
-    `${number("", "requests_per_s").text(row)} answered/s, ${
+  const line = (row: Row) => {
+    const codes = row.codes === undefined || row.codes === "" ? "" : ` (${row.codes})`;
+    return `${number("", "requests_per_s").text(row)} answered/s, ${
       number("", "goodput_per_s").text(row)
-    } of them inside the ` +
-    `targets, ${percent("", "refused_share").text(row)} refused (${row.codes}), accepted ones' TTFT p99 ${
-      number("", "ttft_p99_ms", 0).text(row)
-    } ms`;
+    } of them inside ` +
+      `the targets, ${percent("", "refused_share").text(row)} refused${codes}, accepted ones' TTFT p99 ${
+        number("", "ttft_p99_ms", 0).text(row)
+      } ms`;
+  };
   const waitMs = 1000 * WAITING_MAX / numberOf(most, "requests_per_s");
   return [
     `dynamic came to ${shares.join(", ")} of the bound: ${kept ? "" : "not "}everywhere ${

@@ -167,7 +167,7 @@ async function runDevices(bench: Bench): Promise<void> {
         await bench.cell(`${name}/${policy}/${rate} per s`, columns, async () => {
           const requests = virtualRequests(bench, count, rate, 1_000_000);
           const simulated = await world(DEVICES[name], policyFlags(policy)[1]);
-          const { run, busyMs } = await simulateReplicas(simulated, requests, 1);
+          const { run, busyMs } = await simulateReplicas(simulated, requests, 1, bench.stop);
           const row = figureColumns(figuresOf(run, unjudged(count), "open", bench.options.targets));
           return { ...row, ...boundColumns(simulated), device_busy_s: busyMs / 1000 };
         });
@@ -181,7 +181,8 @@ async function runReplicas(bench: Bench): Promise<void> {
     const columns = { part: "replicas", device: DEVICES.h100.name, policy: "dynamic", rate_per_s: perSecond };
     await bench.cell(`replicas/${replicas}`, { ...columns, replicas }, async () => {
       const requests = virtualRequests(bench, count, perSecond, Math.ceil(count * PICTURES_SHARE));
-      const { run } = await simulateReplicas(await world(DEVICES.h100, "dynamic"), requests, replicas);
+      const simulated = await world(DEVICES.h100, "dynamic");
+      const { run } = await simulateReplicas(simulated, requests, replicas, bench.stop);
       return figureColumns(figuresOf(run, unjudged(count), "open", bench.options.targets));
     });
   }

@@ -147,6 +147,8 @@ export function report(all: readonly Row[]): Report {
         y: [
           { field: "ttft_p50_ms", title: "TTFT p50, ms", log: true },
           { field: "steady_per_s", title: "answered requests/s" },
+          { field: "ttft_p99_ms", title: "TTFT p99, ms", log: true },
+          { field: "normalised_s", title: "normalised latency p50, s a token", log: true },
         ],
         series: { field: "policy", title: "policy" },
       }),

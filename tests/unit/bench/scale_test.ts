@@ -156,7 +156,8 @@ Deno.test("the ring gives every replica its part, and takes little away when one
 
 Deno.test("replicas answer all of a load, each request under its own number", async () => {
   const world = { ...WORLD, waitingRequestsMax: 1000 };
-  const { run } = await simulateReplicas(world, Array.from({ length: 30 }, (_, i) => request(i, i)), 3);
+  const crowd = Array.from({ length: 30 }, (_, i) => request(i, i));
+  const { run } = await simulateReplicas(world, crowd, 3, new AbortController().signal);
   assert.deepEqual(
     run.sent.map(({ index }) => index).sort((a, b) => a - b),
     Array.from({ length: 30 }, (_, i) => i),
