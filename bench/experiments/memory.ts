@@ -178,6 +178,9 @@ function report(all: readonly Row[]): Report {
         number("TTFT p50 ms", "ttft_p50_ms", 0),
       ]),
       "",
+      "Internal fragmentation: slots of used pages that store nothing. External: free pages outside of the longest free " +
+      "block. Zombies: raw caches after their copies were written, bytes times seconds.",
+      "",
       `The formula: ${KV_FORMULA}.`,
       "",
       "Prompt slots that a decoding sequence stores, those left over by a division counted, a mean over those that decode at one time, compressed by whole:",
@@ -196,9 +199,9 @@ function report(all: readonly Row[]): Report {
         x: { field: "seconds", title: "time, s" },
         y: [
           { field: "mib", title: "KV in use, MiB" },
-          { field: "internal", title: "slots of used pages that store nothing", share: true },
-          { field: "external", title: "free pages outside of the longest free block", share: true },
-          { field: "zombie", title: "raw caches past their use, MiB·s so far" },
+          { field: "internal", title: "internal fragmentation", share: true },
+          { field: "external", title: "external fragmentation", share: true },
+          { field: "zombie", title: "zombie MiB·s so far" },
         ],
         series: { field: "variant", title: "layout, compression" },
         points: false,

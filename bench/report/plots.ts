@@ -28,6 +28,8 @@ export interface LinePlot {
 export type Specification = Readonly<Record<string, unknown>>;
 
 const PANEL = { width: 300, height: 240 };
+/** Characters that fit side by side under a panel. */
+const LABEL_CHARACTERS_MAX = 32;
 /** Panels in a row. */
 const COLUMNS = 2;
 const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json";
@@ -118,6 +120,9 @@ export interface BarPlot {
 
 export function barPlot({ title, rows, group, y: axes, series }: BarPlot): Specification {
   const names = [...new Set(rows.map((row) => String(row[series.field])))];
+  const groups = [...new Set(rows.map((row) => String(row[group.field])))];
+  // Names that would run into each other stand aslant.
+  const labelAngle = groups.join("").length > LABEL_CHARACTERS_MAX ? -35 : 0;
   return {
     $schema: SCHEMA,
     ...LOOKS,
@@ -136,7 +141,13 @@ export function barPlot({ title, rows, group, y: axes, series }: BarPlot): Speci
       },
       mark: { type: "bar" },
       encoding: {
-        x: { field: "group", type: "nominal", title: group.title, sort: null, axis: { labelAngle: 0 } },
+        x: {
+          field: "group",
+          type: "nominal",
+          title: group.title,
+          sort: null,
+          axis: { labelAngle, labelLimit: 0 },
+        },
         xOffset: { field: "series", sort: names },
         y: { field: "y", type: "quantitative", title: y.title, axis: axisOf(y) },
         color: {
