@@ -18,21 +18,23 @@ import {
   workloadOf,
 } from "./options.ts";
 import { writePlots } from "./report/plots.ts";
-import { ResultTable } from "./report/table.ts";
+import { agreementText } from "./report/agreement.ts";
+import { ResultTable, type Row } from "./report/table.ts";
 import { stopOnInterrupt } from "./stop.ts";
 
 const HELP = `deno task bench:serve --exp NAME [flags] [-- flags of every server that is started]
 
-experiments:
+experiments (--exp is repeatable; all: every one of them, in this order):
 ${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join("\n")}
 
   --quick                fewer requests, loads and rounds
+  --repeat               does everything twice, the second time into DIR/again, and says how the ratios agree
   --resume               goes on in the newest results of this machine: what is there is not measured again
   --budget SECONDS       begins no measurement after so long; --resume goes on
   --out DIR              instead of bench/results/<machine>/<date>
   --machine NAME         instead of the processor's name
   --kv-compress M:R      compression of every server that is started; none if left out, mean-pool:0.8 in policies
-  --methods LIST         methods, quality: compression methods (streaming,knorm,mean-pool)
+  --methods LIST         methods, quality: compression methods (streaming,snapkv,knorm,expected-attention,mean-pool)
   --peer NAME=WHERE      peers: a URL, or a command whose server takes its port from {port}; repeatable
   --clients LIST         peers: clients of the closed loops
   --rates LIST           policies: multiples of the capacity
@@ -44,12 +46,13 @@ const { values, positionals } = parseArgs({
     ...LOAD_OPTIONS,
     exp: { type: "string", multiple: true, default: [] },
     quick: { type: "boolean", default: false },
+    repeat: { type: "boolean", default: false },
     resume: { type: "boolean", default: false },
     budget: { type: "string" },
     out: { type: "string" },
     machine: { type: "string" },
     "kv-compress": { type: "string" },
-    methods: { type: "string", default: "streaming,knorm,mean-pool" },
+    methods: { type: "string", default: "streaming,snapkv,knorm,expected-attention,mean-pool" },
     peer: { type: "string", multiple: true, default: [] },
     clients: { type: "string" },
     rates: { type: "string" },
@@ -100,7 +103,10 @@ function exists(path: string): boolean {
   }
 }
 
-async function runExperiment(experiment: Experiment, folder: string, bench: Bench): Promise<void> {
+async function runExperiment(experiment: Experiment, folder: string): Promise<readonly Row[]> {
+  const table = new ResultTable(`${folder}/${experiment.name}.csv`, values.resume);
+  const common = { commit: commitName(), machine, seed: values.seed };
+  const bench = new Bench(options(), table, stop, common, (line) => console.error(line));
   const { name } = experiment;
   try {
     await experiment.run(bench);
@@ -117,16 +123,39 @@ async function runExperiment(experiment: Experiment, folder: string, bench: Benc
     console.log(`\n${text}\n\nwritten to ${folder}/${name}.md and .csv`);
     if (bench.left > 0) console.log(`${bench.left} measurements were not begun: --resume goes on`);
   }
+  return table.rows;
+}
+
+/** Every experiment once more, and beside each ratio of the first run that of the second. */
+async function repeatAll(
+  experiments: readonly Experiment[],
+  first: readonly (readonly Row[])[],
+): Promise<void> {
+  const again = `${folder}/again`;
+  Deno.mkdirSync(again, { recursive: true });
+  const parts: string[] = [];
+  for (const [i, experiment] of experiments.entries()) {
+    const second = await runExperiment(experiment, again);
+    const { name, ratios } = experiment;
+    if (ratios !== undefined) parts.push(`## ${name}\n\n${agreementText(ratios(first[i]), ratios(second))}`);
+  }
+  const text = `# Two runs of one command\n\n\`deno task bench:serve ${Deno.args.join(" ")}\`\n\n${
+    parts.join("\n\n")
+  }\n`;
+  await Deno.writeTextFile(`${folder}/repeat.md`, text);
+  console.log(`\n${text}\nwritten to ${folder}/repeat.md`);
 }
 
 if (values.help || values.exp.length === 0) {
   console.log(HELP);
   Deno.exit(values.help ? 0 : 2);
 }
-const chosen = values.exp.map((name) => {
+const names = values.exp.flatMap((name) => name === "all" ? EXPERIMENTS.map(({ name }) => name) : [name]);
+const chosen = names.map((name) => {
   const found = EXPERIMENTS.find((experiment) => experiment.name === name);
   if (found === undefined) {
-    console.error(`--exp: expected one of ${EXPERIMENTS.map(({ name }) => name).join(", ")}, got "${name}"`);
+    const known = EXPERIMENTS.map(({ name }) => name).join(", ");
+    console.error(`--exp: expected all or one of ${known}, got "${name}"`);
     Deno.exit(2);
   }
   return found;
@@ -135,12 +164,6 @@ const machine = values.machine ?? machineName();
 const folder = values.out ?? resultsFolder(machine, values.resume);
 Deno.mkdirSync(folder, { recursive: true });
 const stop = stopOnInterrupt((line) => console.error(line));
-for (const experiment of chosen) {
-  const table = new ResultTable(`${folder}/${experiment.name}.csv`, values.resume);
-  const common = { commit: commitName(), machine, seed: values.seed };
-  await runExperiment(
-    experiment,
-    folder,
-    new Bench(options(), table, stop, common, (line) => console.error(line)),
-  );
-}
+const rows: (readonly Row[])[] = [];
+for (const experiment of chosen) rows.push(await runExperiment(experiment, folder));
+if (values.repeat && !stop.aborted) await repeatAll(chosen, rows);

@@ -1,11 +1,15 @@
 /** What the pool tells of itself. */
 import type { Buddy } from "./buddy.ts";
+import type { PoolShape } from "./pool_shape.ts";
 import type { PageOwner } from "./sequence_pages.ts";
 
 export interface PoolGauges {
   /** Every page once; they add up to the pool. `cached` pages are named by the prefix cache alone. */
   readonly pages: Readonly<Record<PageOwner | "cached" | "free", number>>;
   readonly largestFreeBlockPages: number;
+  readonly pageSlots: number;
+  /** Of a token in all layers together. */
+  readonly tokenBytes: number;
   /** 1 − stored slots ÷ slots of used pages; 0 when none is used. */
   readonly internalFragmentation: number;
   /** 1 − longest free block ÷ free pages; 0 when none is free. */
@@ -20,6 +24,10 @@ export interface PoolGauges {
   readonly evictions: number;
   readonly usedBytes: number;
   readonly peakUsedBytes: number;
+}
+
+export function tokenBytes({ layers, pageBytes, pageSlots }: PoolShape): number {
+  return layers * pageBytes / pageSlots;
 }
 
 export function internalFragmentation(unusedSlots: number, usedSlots: number): number {

@@ -1,8 +1,10 @@
 /** Checks of every invariant of the pool, O(units). Throws AssertionError; run by tests, and by servers that are idle. */
 import { assert } from "../lib/core/assert.ts";
 import type { Buddy } from "./buddy.ts";
-import type { KvPool } from "./kv_pool.ts";
+import { ContiguousPool } from "./contiguous_pool.ts";
+import { KvPool } from "./kv_pool.ts";
 import { NO_ENTRY, type PrefixCache } from "./prefix_cache.ts";
+import type { Pool } from "./pool.ts";
 import type { SequencePages } from "./sequence_pages.ts";
 
 /** Blocks tile the units, lie at multiples of their size, agree with the free lists, and no two free buddies stay apart. */
@@ -43,7 +45,9 @@ export function checkBuddyIdle(buddy: Buddy): void {
 }
 
 /** Who names each page, counted anew, agrees with the counts; what is shared is a prefix entry; nothing is lost. */
-export function checkPool(pool: KvPool): void {
+export function checkPool(pool: Pool): void {
+  if (pool instanceof ContiguousPool) return checkContiguousPool(pool);
+  assert(pool instanceof KvPool, "every kind of pool has its check");
   checkBuddy(pool.buddy);
   const names = new Uint32Array(pool.shape.pageCount);
   const takeFor = (pages: Iterable<number>, what: string) => {
@@ -74,11 +78,35 @@ export function checkPool(pool: KvPool): void {
 }
 
 /** As {@link checkPool}, and no sequence holds anything; without what the cache keeps, the initial blocks are back. */
-export function checkPoolIdle(pool: KvPool): void {
+export function checkPoolIdle(pool: Pool): void {
   checkPool(pool);
   assert(pool.sequences.size === 0, "no sequence holds pages when nothing runs");
   assert(pool.usedPages === 0, "no page is used when nothing runs");
-  if (pool.evictablePages === 0) checkBuddyIdle(pool.buddy);
+  if (pool instanceof ContiguousPool || pool instanceof KvPool && pool.evictablePages === 0) {
+    checkBuddyIdle(pool.buddy);
+  }
+}
+
+/** Every allocated page is in one run, and what a sequence names lies in its run, each page once. */
+function checkContiguousPool(pool: ContiguousPool): void {
+  checkBuddy(pool.buddy);
+  const owners = new Map<number, SequencePages>(), named = new Set<number>();
+  for (const pages of pool.sequences) {
+    checkSequence(pages);
+    const { first, end } = pool.runOf(pages);
+    for (let page = first; page < end; page++) {
+      assert(!owners.has(page), `page ${page} is in one run`);
+      owners.set(page, pages);
+    }
+    for (const table of [pages.keep, ...pages.table.tables, ...pages.target?.tables ?? []]) {
+      for (const page of table) {
+        assert(owners.get(page) === pages, `page ${page} is in the run of its sequence`);
+        assert(!named.has(page), `page ${page} is named once`);
+        named.add(page);
+      }
+    }
+  }
+  checkAllocated(pool.buddy, (page) => owners.has(page));
 }
 
 /** The entries that a sequence names, deepest first; their pages are the first of its table. */

@@ -8,14 +8,21 @@
 import { assert } from "../lib/core/assert.ts";
 import type { Buddy } from "./buddy.ts";
 import { CountedPages } from "./counted_pages.ts";
-import { externalFragmentation, internalFragmentation, largestFreeBlock, type PoolGauges } from "./gauges.ts";
+import {
+  externalFragmentation,
+  internalFragmentation,
+  largestFreeBlock,
+  type PoolGauges,
+  tokenBytes,
+} from "./gauges.ts";
 import { pagesForSlots, PageTable } from "./page_table.ts";
+import type { Pool } from "./pool.ts";
 import type { PoolShape } from "./pool_shape.ts";
 import { NO_ENTRY, PrefixCache } from "./prefix_cache.ts";
 import type { PrefixChain } from "./prefix_chain.ts";
 import { NO_PAGES, type PageOwner, SequencePages } from "./sequence_pages.ts";
 
-export class KvPool {
+export class KvPool implements Pool {
   /** For checks. */
   readonly counted: CountedPages;
   /** For checks; empty when nothing is to be shared. */
@@ -89,6 +96,11 @@ export class KvPool {
     let pages = 0;
     while (pages < chain.pages && this.cache.find(chain, pages) !== NO_ENTRY) pages++;
     return pages * this.shape.pageSlots;
+  }
+
+  /** Nothing is reserved. */
+  runFor(): null {
+    return null;
   }
 
   /**
@@ -247,6 +259,8 @@ export class KvPool {
     return {
       pages: { ...this.#pagesByOwner(), cached: this.evictablePages, free: this.freePages },
       largestFreeBlockPages: this.largestFreeBlockPages,
+      pageSlots,
+      tokenBytes: tokenBytes(this.shape),
       internalFragmentation: internalFragmentation(unusedSlots, this.usedPages * pageSlots),
       externalFragmentation: externalFragmentation(this.buddy),
       zombieByteSeconds: this.#zombieByteSeconds,

@@ -5,4 +5,6 @@ export interface PoolShape {
   readonly pageSlots: number;
   readonly pageBytes: number;
   readonly pageCount: number;
+  /** The longest run, where all pages of a sequence lie in one; absent where they lie apart. */
+  readonly runPages?: number;
 }

@@ -21,6 +21,8 @@ export class SequencePages {
   keep: Uint32Array = NO_PAGES;
   /** The last prefix entry it names; it names all parents of that entry. */
   leaf = NO_ENTRY;
+  /** Pages of its run in a contiguous pool, in use or not; 0 in a paged one. */
+  reserved = 0;
   /** How many entries that are: the first pages of each layer, shared through the prefix cache. */
   sharedPages = 0;
 
@@ -30,9 +32,11 @@ export class SequencePages {
     public chain: PrefixChain | null,
   ) {}
 
-  /** Pages named, of both tables and what is kept; shared ones too. */
+  /** Pages named, of both tables and what is kept; shared ones too. All of a run. */
   get held(): number {
-    return this.table.pages + (this.target?.pages ?? 0) + this.keep.length;
+    return this.reserved > 0
+      ? this.reserved
+      : this.table.pages + (this.target?.pages ?? 0) + this.keep.length;
   }
 
   /** Pages that nobody else names. */

@@ -4,7 +4,7 @@ import { RequestError } from "../lib/core/errors.ts";
 import type { Actor } from "./actor.ts";
 import type { StageEntry } from "./plan_view.ts";
 import { RankedQueue } from "./ranked_queue.ts";
-import { pagesAfter } from "./room.ts";
+import { copyPages } from "./room.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StageMessages, StageParts } from "./stage.ts";
 
@@ -65,7 +65,7 @@ export class Compress implements Actor<StageMessages["compress"]> {
 
   #entry({ rankMs, order, sinceMs, stored, compressionPoint }: Sequence): StageEntry {
     assert(compressionPoint !== null, "a sequence that waits for compression has its point");
-    const pages = pagesAfter(this.parts.pool.shape, compressionPoint.kept, 0);
+    const pages = copyPages(this.parts.pool.shape, compressionPoint.kept);
     return { rankMs, order, sinceMs, tokens: stored, pages };
   }
 

@@ -14,7 +14,7 @@ import type { Engine } from "../lib/engine/engine.ts";
 import type { ImagePreparer } from "../lib/image/image.ts";
 import type { TextProcessor } from "../lib/text/text.ts";
 import { checkPool, checkPoolIdle } from "../pool/integrity.ts";
-import { KvPool } from "../pool/mod.ts";
+import { KvPool, type Pool } from "../pool/mod.ts";
 import { ActorSystem } from "./actor.ts";
 import type { ModelFacts, RequestDefaults } from "./admission.ts";
 import { EventChannel } from "./channel.ts";
@@ -78,7 +78,7 @@ export interface SchedulerOptions {
   /** Made by the scheduler when absent. */
   readonly actors?: ActorSystem<StageMessages>;
   /** The memory; made for the engine when absent. */
-  readonly pool?: KvPool;
+  readonly pool?: Pool;
   /** Told of every decision, when present. */
   readonly onPlan?: (record: PlanRecord) => void;
   /** Told of every device step that failed; writes a line to the log when absent. */

@@ -29,7 +29,7 @@ export class Preemption {
     const { clock, metrics, pool, roster, send } = this.parts;
     const sequence = this.#shown[index];
     assert(this.stages.some((stage) => stage.withdraw(sequence)), "a holder waits at a stage");
-    roster.takePages(sequence);
+    roster.takePages(sequence, clock.now());
     metrics.preempted++;
     const next = needsFeatures(sequence, pool) ? "encode" : "prefill";
     sequence.moveTo(next, clock.now());

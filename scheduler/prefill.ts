@@ -4,11 +4,13 @@
  */
 import { assert } from "../lib/core/assert.ts";
 import { RequestError } from "../lib/core/errors.ts";
+import type { Reservation } from "../pool/mod.ts";
 import type { Actor } from "./actor.ts";
 import { expectedPages } from "./demand.ts";
 import type { PrefillEntry } from "./plan_view.ts";
 import { cachedTokens, needsFeatures } from "./prefix.ts";
 import { RankedQueue } from "./ranked_queue.ts";
+import { reservation } from "./room.ts";
 import { sendSampled } from "./sampled.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StageMessages, StageParts } from "./stage.ts";
@@ -17,6 +19,10 @@ type Stepped = Extract<StageMessages["prefill"], { type: "stepped" }>;
 
 /** Sequences that a plan looks at; no batch has more. */
 const LOOKED_AT_MAX = 64;
+
+function reservationOf({ prompt, compressionPoint }: Sequence): Reservation {
+  return reservation(prompt.ids.length, compressionPoint?.kept ?? null, prompt.keepPages, prompt.maxTokens);
+}
 
 export class Prefill implements Actor<StageMessages["prefill"]> {
   readonly #queue = new RankedQueue<Sequence>();
@@ -50,17 +56,16 @@ export class Prefill implements Actor<StageMessages["prefill"]> {
   begin(chunks: readonly number[]): void {
     const { clock, engine, lane, roster, send } = this.parts;
     const now = clock.now();
-    const sequences = this.#shown.slice(0, chunks.length);
-    this.#queue.removeAll(sequences);
     // All cached prefixes are named before any member takes pages: what one evicts must not be what another begins with.
-    for (const sequence of sequences) if (sequence.pages === null) this.#open(sequence);
+    const sequences = this.#opened(this.#shown.slice(0, chunks.length));
+    this.#queue.removeAll(sequences);
     const members = sequences.map((sequence, index) => {
       this.#takePages(sequence);
       roster.enterStep(sequence, now);
       return { sequence, tokens: chunks[index] };
     });
     const step = members.map(({ sequence, tokens }) => sequence.part(tokens));
-    const size = chunks.reduce((sum, tokens) => sum + tokens, 0);
+    const size = members.reduce((sum, { tokens }) => sum + tokens, 0);
     lane.run("prefill", { items: members.length, size }, () => engine.forward(step), (outcome) => {
       send("prefill", { type: "stepped", chunks: members, outcome });
     });
@@ -84,6 +89,10 @@ export class Prefill implements Actor<StageMessages["prefill"]> {
       const pages = pool.missing(sequence.pages, slots);
       return { rankMs, order, sinceMs, tokens: tokensToStore, pages, pagesLater: 0, begun: true };
     }
+    const run = pool.runFor(() => reservationOf(sequence));
+    if (run !== null) {
+      return { rankMs, order, sinceMs, tokens: tokensToStore, pages: run, pagesLater: 0, begun: false };
+    }
     const cached = cachedTokens(sequence, pool);
     return {
       rankMs,
@@ -100,14 +109,23 @@ export class Prefill implements Actor<StageMessages["prefill"]> {
     };
   }
 
-  /** Begins with what the prefix cache has of the prompt. */
-  #open(sequence: Sequence): void {
+  /** The first of them that have begun: the runs of those before one may leave none for it, and then it waits. */
+  #opened(sequences: readonly Sequence[]): readonly Sequence[] {
+    const without = sequences.findIndex((sequence) => sequence.pages === null && !this.#open(sequence));
+    assert(without !== 0, "the first that begins has a run");
+    return without < 0 ? sequences : sequences.slice(0, without);
+  }
+
+  /** Begins with what the prefix cache has of the prompt; false without a run. */
+  #open(sequence: Sequence): boolean {
     const { pool, roster, metrics } = this.parts;
     const cached = cachedTokens(sequence, pool);
-    sequence.pages = pool.open(sequence.prompt.chain, cached);
+    sequence.pages = pool.open(sequence.prompt.chain, cached, reservationOf(sequence));
+    if (sequence.pages === null) return false;
     if (sequence.cachedTokens === null) roster.begun(sequence);
     else metrics.resumed++;
     sequence.foundCached(cached);
+    return true;
   }
 
   /** Pages of everything that it has to store, and at its beginning those in which prefill keeps something. */

@@ -1,8 +1,9 @@
 /**
  * What a request comes to hold. A sequence that is compressed holds its raw cache and the kept slots at one moment; the
- * raw pages come back then and the completion grows into them, so the larger of the two moments counts.
+ * raw pages come back then and the completion grows into them, so the larger of the two moments counts. In a contiguous
+ * pool everything is one run from the beginning and nothing comes back before the end.
  */
-import type { PoolShape } from "../pool/mod.ts";
+import type { PoolShape, Reservation } from "../pool/mod.ts";
 import { pagesForSlots } from "../pool/page_table.ts";
 
 /** Pages of `slots` slots in every layer. */
@@ -32,8 +33,29 @@ export function peakPages(
 ): number {
   const more = Math.max(0, maxTokens - 1);
   if (kept === null) return uniformPages(shape, promptTokens + more);
+  if (shape.runPages !== undefined) {
+    return uniformPages(shape, promptTokens) + keep + pagesAfter(shape, kept, more);
+  }
   const both = uniformPages(shape, promptTokens) + keep + pagesAfter(shape, kept, 0);
   return Math.max(both, pagesAfter(shape, kept, more));
+}
+
+/** All that a sequence may come to hold, as {@link peakPages} counts it where it is one run. */
+export function reservation(
+  promptTokens: number,
+  kept: ArrayLike<number> | null,
+  keep: number,
+  maxTokens: number,
+): Reservation {
+  const more = Math.max(0, maxTokens - 1);
+  if (kept === null) return { rawSlots: promptTokens + more, copySlots: null, keepPages: 0 };
+  const copySlots = Array.from(kept, (slots) => slots + more);
+  return { rawSlots: promptTokens, copySlots, keepPages: keep };
+}
+
+/** Pages that a copy takes of what is free: none of a run in which it has its place. */
+export function copyPages(shape: PoolShape, kept: ArrayLike<number>): number {
+  return shape.runPages === undefined ? pagesAfter(shape, kept, 0) : 0;
 }
 
 /** Tokens that a completion may have in a pool that is otherwise empty; below 1 when the prompt itself does not fit. */
@@ -43,12 +65,13 @@ export function completionTokensMax(
   kept: ArrayLike<number> | null,
   keep: number,
 ): number {
-  if (peakPages(shape, promptTokens, kept, keep, 1) > shape.pageCount) return 0;
+  const pagesMax = shape.runPages ?? shape.pageCount;
+  if (peakPages(shape, promptTokens, kept, keep, 1) > pagesMax) return 0;
   // The layers fill their last pages at different tokens: search the largest completion that fits.
   let least = 1, most = Math.floor(shape.pageCount / shape.layers) * shape.pageSlots * shape.layers;
   while (least < most) {
     const middle = Math.ceil((least + most) / 2);
-    if (peakPages(shape, promptTokens, kept, keep, middle) <= shape.pageCount) least = middle;
+    if (peakPages(shape, promptTokens, kept, keep, middle) <= pagesMax) least = middle;
     else most = middle - 1;
   }
   return least;

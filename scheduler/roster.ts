@@ -1,6 +1,6 @@
 /** All sequences that live, and the one place where what they hold goes back. */
 import { assert } from "../lib/core/assert.ts";
-import type { KvPool } from "../pool/mod.ts";
+import type { Pool } from "../pool/mod.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { PictureStore } from "./pictures.ts";
 import type { ArrivalOrder } from "./rank.ts";
@@ -19,7 +19,7 @@ export class Roster {
   onEmpty: (() => void) | null = null;
 
   constructor(
-    private readonly pool: KvPool,
+    private readonly pool: Pool,
     private readonly pictures: PictureStore,
     private readonly arrivals: ArrivalOrder,
     private readonly deadlines: Deadlines,
@@ -81,7 +81,7 @@ export class Roster {
     assert(sequence.inStep, "a sequence leaves the step it is in");
     sequence.inStep = false;
     if (sequence.ended) {
-      this.#release(sequence);
+      this.#release(sequence, nowMs);
       return false;
     }
     sequence.timer.end(nowMs);
@@ -91,7 +91,7 @@ export class Roster {
   /** Ends a sequence wherever it is. What it holds goes back now, or as soon as the device lets go of it. */
   end(sequence: Sequence, nowMs: number): void {
     sequence.moveTo("ended", nowMs);
-    if (!sequence.inStep) this.#release(sequence);
+    if (!sequence.inStep) this.#release(sequence, nowMs);
   }
 
   /** The prompt is stored: the features of its pictures are not needed any more. */
@@ -101,21 +101,21 @@ export class Roster {
   }
 
   /** Its pages go to others; it will compute what they held again. */
-  takePages(sequence: Sequence): void {
+  takePages(sequence: Sequence, nowMs: number): void {
     assert(sequence.pages !== null && !sequence.inStep, "pages are taken between steps");
-    this.pool.release(sequence.pages);
+    this.pool.release(sequence.pages, nowMs);
     sequence.pages = null;
     sequence.lostCache();
   }
 
-  #release(sequence: Sequence): void {
+  #release(sequence: Sequence, nowMs: number): void {
     const member = this.#members.get(sequence);
     assert(member !== undefined, "a sequence goes once");
     if (member.waiting) this.#waitsNoLonger(sequence, member);
     this.#members.delete(sequence);
     this.deadlines.left(sequence);
     this.releasePictures(sequence);
-    if (sequence.pages !== null) this.pool.release(sequence.pages);
+    if (sequence.pages !== null) this.pool.release(sequence.pages, nowMs);
     sequence.pages = null;
     member.left();
     if (this.#members.size === 0) this.onEmpty?.();

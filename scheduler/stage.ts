@@ -3,7 +3,7 @@ import type { Clock } from "../lib/core/clock.ts";
 import type { RequestError } from "../lib/core/errors.ts";
 import type { Engine, SampledToken } from "../lib/engine/engine.ts";
 import type { PreparedImage } from "../lib/image/image.ts";
-import type { KvPool } from "../pool/mod.ts";
+import type { Pool } from "../pool/mod.ts";
 import type { Send } from "./actor.ts";
 import type { DrainRate } from "./drain_rate.ts";
 import type { Lane, Outcome } from "./lane.ts";
@@ -71,7 +71,7 @@ export const ACTOR_NAMES = ["emit", "decode", "compress", "prefill", "encode", "
 export interface StageParts {
   readonly clock: Clock;
   readonly engine: Engine;
-  readonly pool: KvPool;
+  readonly pool: Pool;
   readonly pictures: PictureStore;
   readonly roster: Roster;
   readonly lane: Lane;

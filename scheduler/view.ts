@@ -64,7 +64,8 @@ export function viewOf(parts: StageParts, stages: Stages, settings: ViewSettings
     // A sequence that waits for its reader holds its pages but not its seat.
     seatsFree: settings.maxNumSeqs - (roster.running - stages.decode.paused),
     memory,
-    compressible: short ? stages.decode.compressible() : [],
+    // A shorter cache frees nothing of a run.
+    compressible: short && parts.pool.shape.runPages === undefined ? stages.decode.compressible() : [],
     holders: short ? stages.preemption.holders() : [],
   };
 }

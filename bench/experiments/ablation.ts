@@ -1,5 +1,6 @@
 /** What each part is worth alone: policy × compression × layout of the pool × prefix cache, under one load. */
 import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
+import { type Ratio, ratioOf } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { barPlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
@@ -17,6 +18,13 @@ const STATIC = "p1c1d8";
 const COMPRESSIONS = ["none", "mean-pool:0.5", "mean-pool:0.8"];
 /** Of the static batches' capacity without anything: a load that some of the variants can bear and some cannot. */
 const LOAD = 1.2;
+
+/** Runs of pages are shared by nobody. */
+const VARIANTS = [
+  { layout: "paged", prefixCache: "on", title: "Pages, prefix cache" },
+  { layout: "paged", prefixCache: "off", title: "Pages, no prefix cache" },
+  { layout: "contiguous", prefixCache: "off", title: "One run of pages a request" },
+] as const;
 
 async function run(bench: Bench): Promise<void> {
   const { options } = bench;
@@ -37,7 +45,7 @@ async function run(bench: Bench): Promise<void> {
   const layouts = await layoutsOf(bench.say);
   for (const compress of COMPRESSIONS) {
     for (const layout of layouts) {
-      for (const prefixCache of ["on", "off"]) {
+      for (const { prefixCache } of VARIANTS.filter((variant) => variant.layout === layout)) {
         for (const policy of ["dynamic", STATIC] as const) {
           const columns = { workload, policy, compress, layout, prefix_cache: prefixCache, rate_per_s: rate };
           const name = `${policy}/${compress}/${layout}/prefix cache ${prefixCache}`;
@@ -87,16 +95,16 @@ function report(all: readonly Row[]): Report {
       ]),
       ...doubts(rows),
     ].join("\n"),
-    plots: ["on", "off"].map((prefixCache) => ({
-      name: `ablation-prefix-cache-${prefixCache}`,
+    plots: VARIANTS.map(({ layout, prefixCache, title }) => ({
+      name: `ablation-${layout}-prefix-cache-${prefixCache}`,
       spec: barPlot({
-        name: `ablation-prefix-cache-${prefixCache}`,
-        title: `Prefix cache ${prefixCache}, pages`,
-        rows: rows.filter((row) => row.prefix_cache === prefixCache && row.layout === "paged"),
+        name: `ablation-${layout}-prefix-cache-${prefixCache}`,
+        title,
+        rows: rows.filter((row) => row.prefix_cache === prefixCache && row.layout === layout),
         group: { field: "compress", title: "compression" },
         y: [
+          { field: "requests_per_s", title: "answered requests/s" },
           { field: "ttft_p50_ms", title: "TTFT p50, ms" },
-          { field: "ttft_p99_ms", title: "TTFT p99, ms" },
         ],
         series: { field: "policy", title: "policy" },
       }),
@@ -104,9 +112,22 @@ function report(all: readonly Row[]): Report {
   };
 }
 
+function ratios(all: readonly Row[]): Ratio[] {
+  return all.filter(({ policy, layout }) => policy === "dynamic" && layout !== undefined).flatMap((ours) => {
+    const { compress, layout, prefix_cache: cache } = ours;
+    const theirs = all.find((row) =>
+      row.policy === STATIC && row.compress === compress && row.layout === layout &&
+      row.prefix_cache === cache
+    );
+    const against = `dynamic against ${STATIC}, ${compress}, ${layout}, prefix cache ${cache}`;
+    return ratioOf(`answered/s, ${against}`, ours, theirs, "requests_per_s");
+  });
+}
+
 export const ablation: Experiment = {
   name: "ablation",
   summary: "policy × compression × layout of the pool × prefix cache",
   run,
   report,
+  ratios,
 };

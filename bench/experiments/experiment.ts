@@ -8,6 +8,7 @@ import type { LoadRequest } from "../load/request.ts";
 import type { Pace } from "../load/run.ts";
 import type { Served } from "../servers.ts";
 import { type WorkloadName, WORKLOADS } from "../workloads/mod.ts";
+import type { Ratio } from "../report/agreement.ts";
 import type { Specification } from "../report/plots.ts";
 import { numberOf, type ResultTable, type Row } from "../report/table.ts";
 
@@ -53,6 +54,8 @@ export interface Experiment {
   readonly summary: string;
   run(bench: Bench): Promise<void>;
   report(rows: readonly Row[]): Report;
+  /** What two runs should agree in; none of an experiment that is the same every time. */
+  ratios?(rows: readonly Row[]): Ratio[];
 }
 
 export class Bench {

@@ -3,6 +3,7 @@
  * (fcfs), and as a batched stage (dynamic). What the stage gains, apart from what the ratio gains.
  */
 import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
+import { type Ratio, ratioOf } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { barPlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
@@ -94,9 +95,17 @@ function report(all: readonly Row[]): Report {
   };
 }
 
+function ratios(all: readonly Row[]): Ratio[] {
+  return all.filter(({ stage }) => stage === "batched").flatMap((ours) => {
+    const theirs = all.find((row) => row.method === ours.method && row.stage === "inline");
+    return ratioOf(`answered/s, ${ours.method} batched against inline`, ours, theirs, "requests_per_s");
+  });
+}
+
 export const methods: Experiment = {
   name: "methods",
   summary: "compression methods at one ratio, each inline and as a batched stage",
   run,
   report,
+  ratios,
 };

@@ -2,6 +2,7 @@
  * This server and others, the same questions in a closed loop, rounds alternating between them: repeated pictures (several
  * questions a picture) and fresh ones (a pixel of each differs, so that no cache helps).
  */
+import { type Ratio, ratioOf } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { medians } from "../report/medians.ts";
 import { barPlot } from "../report/plots.ts";
@@ -126,9 +127,24 @@ function report(all: readonly Row[]): Report {
   };
 }
 
+function ratios(all: readonly Row[]): Ratio[] {
+  const rows = byServer(all.filter((row) => !String(row.cell).endsWith("(stopped)")));
+  return rows.filter(({ server }) => server !== OWN).flatMap((row) => {
+    const own = rows.find((other) =>
+      other.server === OWN && other.pictures === row.pictures && other.clients === row.clients
+    );
+    const against = `${OWN} against ${row.server}, ${row.pictures}, ${row.clients} clients`;
+    return [
+      ...ratioOf(`requests/s, ${against}`, own, row, "requests_per_s"),
+      ...ratioOf(`TTFT p50, ${against}`, own, row, "ttft_p50_ms"),
+    ];
+  });
+}
+
 export const peers: Experiment = {
   name: "peers",
   summary: "this server beside others (--peer NAME=URL or NAME=COMMAND), the same questions in turn",
   run,
   report,
+  ratios,
 };

@@ -5,6 +5,7 @@
  */
 import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
+import { type Ratio, ratioOf } from "../report/agreement.ts";
 import { medians } from "../report/medians.ts";
 import { linePlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
@@ -13,15 +14,18 @@ import { type Bench, doubts, type Experiment, type Report } from "./experiment.t
 
 export const POLICIES = ["dynamic", "fcfs", "p1c1d8", "p2c2d8", "p3c3d6", "p4c4d8"] as const;
 type Policy = typeof POLICIES[number];
-const BASELINE: Policy = "p1c1d8";
+export const BASELINE = "p1c1d8" satisfies Policy;
 
-const FULL = { requests: 200, rounds: 2, rates: [0.25, 0.5, 0.8, 1, 2, 4] };
-const QUICK = { requests: 60, rounds: 1, rates: [0.5, 1, 2, 4] };
+const FULL = { requests: 200, rounds: 1, rates: [0.25, 0.5, 0.8, 1, 2, 4] };
+const QUICK = { requests: 60, rounds: 1, rates: [0.25, 1, 2, 4] };
 const WARM_UP_REQUESTS = 12;
 /** Clients of the closed loop that finds the capacity: twice the largest static decode batch. */
 const CAPACITY_CLIENTS = 16;
 const CAPACITY_REQUESTS = 100;
 const CAPACITY_REQUESTS_QUICK = 60;
+
+/** What dynamic has to come to of the bound. */
+const BOUND_SHARE_MIN = 0.9;
 
 /** Requests that may wait, for every policy: so few that four times the capacity is refused and not only delayed. */
 const WAITING_MAX = 32;
@@ -29,7 +33,7 @@ const WAITING_MAX = 32;
 export const COMPRESS_DEFAULT = "mean-pool:0.8";
 
 /** The server's flags for a policy. */
-export function policyFlags(policy: Policy): string[] {
+export function policyFlags(policy: string): string[] {
   return ["--policy", policy.startsWith("p") ? `static:${policy}` : policy];
 }
 
@@ -111,8 +115,43 @@ function ratioLines(rows: readonly Row[]): string[] {
   });
 }
 
-function report(all: readonly Row[]): Report {
-  const capacity = all.find((row) => row.cell === `capacity/${BASELINE}`);
+/** How near dynamic came to the bound, and what it did far above what the static batches can do. */
+function promiseLines(rows: readonly Row[]): string[] {
+  const own = rows.filter(({ policy }) => policy === "dynamic");
+  const shares = own.map((row) => `${(100 * numberOf(row, "of_bound")).toFixed(1)} % at ${row.load}x`);
+  const kept = own.every((row) => numberOf(row, "of_bound") >= BOUND_SHARE_MIN);
+  const most = own.at(-1), lower = own.at(-2);
+  const theirs = rows.find((row) => row.policy === BASELINE && row.load === most?.load);
+  if (most === undefined || lower === undefined || theirs === undefined) return [];
+  const line = (row: Row) => {
+    const codes = row.codes === undefined || row.codes === "" ? "" : ` (${row.codes})`;
+    return `${number("", "requests_per_s").text(row)} answered/s, ${
+      number("", "goodput_per_s").text(row)
+    } of them inside ` +
+      `the targets, ${percent("", "refused_share").text(row)} refused${codes}, accepted ones' TTFT p99 ${
+        number("", "ttft_p99_ms", 0).text(row)
+      } ms`;
+  };
+  const waitMs = 1000 * WAITING_MAX / numberOf(most, "requests_per_s");
+  return [
+    `dynamic came to ${shares.join(", ")} of the bound: ${kept ? "" : "not "}everywhere ${
+      100 * BOUND_SHARE_MIN
+    } % and more.`,
+    "",
+    `What happens beyond the capacity, where at most ${WAITING_MAX} requests may wait:`,
+    "",
+    `- dynamic at ${most.load}x: ${line(most)};`,
+    `- dynamic at ${lower.load}x: ${line(lower)};`,
+    `- ${BASELINE} at ${most.load}x: ${line(theirs)}.`,
+    "",
+    `${WAITING_MAX} that wait are ${
+      waitMs.toFixed(0)
+    } ms of what dynamic answers at ${most.load}x: TTFT cannot grow far ` +
+    "beyond that, however much is offered.",
+  ];
+}
+
+function summary(all: readonly Row[]): { readonly measured: readonly Row[]; readonly rows: readonly Row[] } {
   const measured = all.filter((row) =>
     typeof row.load === "number" && !String(row.cell).endsWith("(stopped)")
   );
@@ -126,6 +165,26 @@ function report(all: readonly Row[]): Report {
       numberOf(a, "load") - numberOf(b, "load") ||
       POLICIES.indexOf(a.policy as Policy) - POLICIES.indexOf(b.policy as Policy)
     );
+  return { measured, rows };
+}
+
+function ratios(all: readonly Row[]): Ratio[] {
+  const { rows } = summary(all);
+  return rows.filter(({ policy }) => policy === "dynamic").flatMap((ours) => {
+    const theirs = rows.find((row) => row.policy === BASELINE && row.load === ours.load);
+    const against = `dynamic against ${BASELINE} at ${ours.load}x`;
+    return [
+      ...ratioOf(`answered/s, ${against}`, ours, theirs, "requests_per_s"),
+      ...ratioOf(`goodput/s, ${against}`, ours, theirs, "goodput_per_s"),
+      ...ratioOf(`TTFT p50, ${against}`, ours, theirs, "ttft_p50_ms"),
+      ...ratioOf(`TTFT p99, ${against}`, ours, theirs, "ttft_p99_ms"),
+    ];
+  });
+}
+
+function report(all: readonly Row[]): Report {
+  const capacity = all.find((row) => row.cell === `capacity/${BASELINE}`);
+  const { measured, rows } = summary(all);
   const byPolicy = [...rows].sort((a, b) =>
     POLICIES.indexOf(a.policy as Policy) - POLICIES.indexOf(b.policy as Policy)
   );
@@ -162,6 +221,8 @@ function report(all: readonly Row[]): Report {
     `dynamic against ${BASELINE}:`,
     "",
     ...ratioLines(rows),
+    "",
+    ...promiseLines(rows),
     "",
     "TTFT is request due to first non-empty text at the client; the paper's is prefill's end minus arrival at the " +
     "server. The bound is the smaller of the offered rate and the answered requests by the seconds in which the device was busy.",
@@ -207,4 +268,5 @@ export const policies: Experiment = {
   summary: "dynamic, fcfs and static batches at 0.25 to 4 times p1c1d8's capacity",
   run,
   report,
+  ratios,
 };

@@ -25,6 +25,7 @@ export function figureColumns(figures: Figures): Row {
     seconds: rounded(figures.seconds),
     offered_per_s: rounded(figures.offeredPerSecond),
     requests_per_s: rounded(figures.requestsPerSecond),
+    steady_per_s: rounded(figures.steadyPerSecond),
     goodput_per_s: rounded(figures.goodputPerSecond),
     output_tokens_per_s: rounded(figures.outputTokensPerSecond),
     total_tokens_per_s: rounded(figures.totalTokensPerSecond),

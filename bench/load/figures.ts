@@ -67,6 +67,11 @@ export interface Figures {
   /** Requests due per second of the time in which they were due; NaN in a closed loop. */
   readonly offeredPerSecond: number;
   readonly requestsPerSecond: number;
+  /**
+   * Answers a second between the first fifth of them and the last: neither the filling of an idle server nor its emptying
+   * counts.
+   */
+  readonly steadyPerSecond: number;
   readonly goodputPerSecond: number;
   readonly outputTokensPerSecond: number;
   readonly totalTokensPerSecond: number;
@@ -110,9 +115,12 @@ export function figuresOf(
   );
   const latencies = answered.map(({ sent, answer }) => latencyOf(sent, answer, startMs));
   const column = (key: keyof Latency) => spread(latencies.map((latency) => latency[key]));
-  const lastEndMs = Math.max(0, ...answered.map(({ sent }) => sent.endMs));
-  const firstDueMs = sent.length === 0 ? 0 : Math.min(...sent.map(({ dueMs }) => dueMs));
-  const lastDueMs = Math.max(0, ...sent.map(({ dueMs }) => dueMs));
+  // Folds: a hundred thousand arguments are too many for Math.max.
+  const lastEndMs = answered.reduce((last, { sent }) => Math.max(last, sent.endMs), 0);
+  const firstDueMs = sent.length === 0
+    ? 0
+    : sent.reduce((first, { dueMs }) => Math.min(first, dueMs), Infinity);
+  const lastDueMs = sent.reduce((last, { dueMs }) => Math.max(last, dueMs), 0);
   const seconds = answered.length === 0 ? 0 : (lastEndMs - firstDueMs) / 1000;
   const perSecond = (count: number) => seconds > 0 ? count / seconds : 0;
   const total = (read: (answer: Answer) => number) =>
@@ -139,6 +147,7 @@ export function figuresOf(
       ? NaN
       : (sent.length - 1) / (lastDueMs - firstDueMs) * 1000,
     requestsPerSecond: perSecond(answered.length),
+    steadyPerSecond: steadyRate(answered.map(({ sent }) => sent.endMs)),
     goodputPerSecond: perSecond(latencies.filter((latency) => keepsTargets(latency, targets)).length),
     outputTokensPerSecond: perSecond(completionTokens),
     totalTokensPerSecond: perSecond(promptTokens + completionTokens),
@@ -158,6 +167,12 @@ export function figuresOf(
     rightByGroup,
     stages: meanStages(answered.map(({ answer }) => answer)),
   };
+}
+
+function steadyRate(endsMs: readonly number[]): number {
+  const sorted = endsMs.toSorted((a, b) => a - b);
+  const from = Math.floor(sorted.length / 5), to = Math.ceil(4 * sorted.length / 5) - 1;
+  return to > from ? (to - from) / (sorted[to] - sorted[from]) * 1000 : NaN;
 }
 
 function scoresByGroup(

@@ -7,6 +7,14 @@ export interface StageTime {
 }
 export type StageTimes = Readonly<Record<string, StageTime>>;
 
+/** What the server's pool held for one prompt. */
+export interface KvUsage {
+  /** Slots of a layer that remain of the prompt, a mean over the layers. */
+  readonly keptTokens: number;
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+}
+
 export interface Answer {
   /**
    * First chunk whose text is not empty. In an answer that is all without text (tokens that a made-up vocabulary has no words
@@ -25,6 +33,8 @@ export interface Answer {
   readonly cachedTokens: number;
   /** null where the server tells none. */
   readonly stages: StageTimes | null;
+  /** null where nothing was asked to be compressed. */
+  readonly kv: KvUsage | null;
 }
 
 interface Chunk {
@@ -36,6 +46,11 @@ interface Chunk {
     readonly prompt_tokens: number;
     readonly completion_tokens: number;
     readonly prompt_tokens_details?: { readonly cached_tokens?: number } | null;
+    readonly kv_compression?: {
+      readonly kept_tokens: number;
+      readonly bytes_before: number;
+      readonly bytes_after: number;
+    } | null;
   } | null;
   readonly timings?: Readonly<Record<string, unknown>>;
   readonly error?: { readonly code?: string | number | null; readonly message?: string };
@@ -81,6 +96,7 @@ export class AnswerMeter {
   /** After the stream's end. Throws StreamError for one that broke off. */
   answer(): Answer {
     if (!this.#finished) throw new StreamError("cut_off");
+    const kv = this.#usage?.kv_compression ?? null;
     const times = this.#tokenMs.slice(Math.max(0, this.#firstText));
     return {
       firstTextMs: times[0] ?? NaN,
@@ -91,6 +107,9 @@ export class AnswerMeter {
       promptTokens: this.#usage?.prompt_tokens ?? NaN,
       cachedTokens: this.#usage?.prompt_tokens_details?.cached_tokens ?? 0,
       stages: this.#stages,
+      kv: kv === null
+        ? null
+        : { keptTokens: kv.kept_tokens, bytesBefore: kv.bytes_before, bytesAfter: kv.bytes_after },
     };
   }
 }

@@ -17,7 +17,7 @@ export interface LinePlot {
   readonly title: string;
   readonly rows: readonly Row[];
   readonly x: Axis;
-  /** One panel each, side by side. */
+  /** One panel each, two in a row. */
   readonly y: readonly Axis[];
   readonly series: { readonly field: string; readonly title: string };
   /** Marks on the lines, where the points were measured apart; true if left out. */
@@ -28,6 +28,10 @@ export interface LinePlot {
 export type Specification = Readonly<Record<string, unknown>>;
 
 const PANEL = { width: 300, height: 240 };
+/** Characters that fit side by side under a panel. */
+const LABEL_CHARACTERS_MAX = 32;
+/** Panels in a row. */
+const COLUMNS = 2;
 const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json";
 
 function scaleOf(axis: Axis): Specification {
@@ -83,7 +87,8 @@ const LOOKS = {
   config: {
     font: "sans-serif",
     axis: { labelFontSize: 12, titleFontSize: 13, titleFontWeight: "normal", gridColor: "#e6e6e6" },
-    legend: { labelFontSize: 12, titleFontSize: 13, symbolStrokeWidth: 3 },
+    // Limits of 0: names are shown whole.
+    legend: { labelFontSize: 12, titleFontSize: 13, symbolStrokeWidth: 3, labelLimit: 0, titleLimit: 0 },
     title: { fontSize: 14, anchor: "start", fontWeight: "normal" },
     view: { stroke: null },
   },
@@ -95,7 +100,10 @@ export function linePlot(plot: LinePlot): Specification {
     $schema: SCHEMA,
     ...LOOKS,
     title: plot.title,
-    hconcat: plot.y.map((y) => panel(plot, y, names)),
+    concat: plot.y.map((y) => panel(plot, y, names)),
+    columns: COLUMNS,
+    // Each as wide as it is: the legend stands beside the last one only.
+    align: "none",
     spacing: 30,
   };
 }
@@ -112,12 +120,17 @@ export interface BarPlot {
 
 export function barPlot({ title, rows, group, y: axes, series }: BarPlot): Specification {
   const names = [...new Set(rows.map((row) => String(row[series.field])))];
+  const groups = [...new Set(rows.map((row) => String(row[group.field])))];
+  // Names that would run into each other stand aslant.
+  const labelAngle = groups.join("").length > LABEL_CHARACTERS_MAX ? -35 : 0;
   return {
     $schema: SCHEMA,
     ...LOOKS,
     title,
     spacing: 30,
-    hconcat: axes.map((y) => ({
+    columns: COLUMNS,
+    align: "none",
+    concat: axes.map((y) => ({
       ...PANEL,
       data: {
         values: rows.map((row) => ({
@@ -128,7 +141,13 @@ export function barPlot({ title, rows, group, y: axes, series }: BarPlot): Speci
       },
       mark: { type: "bar" },
       encoding: {
-        x: { field: "group", type: "nominal", title: group.title, sort: null, axis: { labelAngle: 0 } },
+        x: {
+          field: "group",
+          type: "nominal",
+          title: group.title,
+          sort: null,
+          axis: { labelAngle, labelLimit: 0 },
+        },
         xOffset: { field: "series", sort: names },
         y: { field: "y", type: "quantitative", title: y.title, axis: axisOf(y) },
         color: {

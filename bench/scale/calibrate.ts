@@ -9,13 +9,22 @@ import type { LoadRequest } from "../load/request.ts";
 import type { Pace } from "../load/run.ts";
 import { numberOf, type Row } from "../report/table.ts";
 import { startOwn } from "../servers.ts";
-import { fitLine, linearCosts, type Lines, type Measured } from "./costs.ts";
+import {
+  fitSteps,
+  type LoadSteps,
+  measuredCosts,
+  type MeasuredLines,
+  type StageSteps,
+} from "./measured_costs.ts";
 import { simulateLoad, type VirtualRequest, type World } from "./simulate.ts";
 
-/** Clients of the closed loops that step times are measured under. */
-const CLIENTS = [1, 4, 16];
+/**
+ * Closed loops that step times are measured under, before and after every check: machines change their pace. The last one's
+ * throughput is the capacity.
+ */
+const LOOPS = [{ clients: 1, share: 0.3 }, { clients: 4, share: 0.5 }, { clients: 16, share: 0.8 }] as const;
 const REQUESTS = 100;
-/** Open loads, of the capacity that the largest closed loop showed. */
+/** Open loads, of the capacity in the loops before them. */
 const LOADS = [0.4, 0.6, 0.8];
 const WARM_UP_REQUESTS = 12;
 /** The default model's pool and lengths. */
@@ -27,25 +36,48 @@ const POOL_TOKENS = 65_536;
 const STEP_TOKENS_MAX = 4096;
 const WORKLOAD = "gqa-caption";
 
-/** Steps of one closed loop by stage; prefill's units are tokens, those of the others items. */
-function stepsOf(counted: Samples, promptTokens: number): Record<keyof Lines, Measured> {
-  const read = (name: string) => byLabel(counted, name, "stage");
+/** Steps of one load by stage. */
+function stepsOf({ counted, figures }: LoadFigures, alone: boolean): LoadSteps {
+  const samples: Samples = counted ?? new Map();
+  const read = (name: string) => byLabel(samples, name, "stage");
   const [steps, items, seconds] = [
     read("fastcache_step_items_count"),
     read("fastcache_step_items_sum"),
     read("fastcache_step_seconds_sum"),
   ];
-  const of = (stage: keyof Lines): Measured => ({
+  const of = (stage: string): StageSteps => ({
     steps: steps.get(stage) ?? 0,
-    units: stage === "prefill" ? promptTokens : items.get(stage) ?? 0,
+    units: stage === "prefill" ? figures.promptTokens : items.get(stage) ?? 0,
     ms: 1000 * (seconds.get(stage) ?? 0),
   });
-  return { encode: of("encode"), prefill: of("prefill"), decode: of("decode"), compress: of("compress") };
+  return {
+    ...{ encode: of("encode"), prefill: of("prefill"), decode: of("decode") },
+    ms: 1000 * figures.seconds,
+    alone,
+  };
 }
 
-function worldOf(lines: Lines, overheadMs: number): World {
+/** Closed loops one after the other: their steps, and what a client alone waits beside them, milliseconds. */
+interface Block {
+  readonly steps: readonly LoadSteps[];
+  readonly overheadMs: number;
+  readonly capacity: number;
+}
+
+/** One client waits for nobody: what its first token takes beside encode and prefill is everything else. */
+function overheadOf(alone: LoadSteps, { ttftMs, answered }: Figures): number {
+  return Math.max(0, ttftMs.mean - (alone.encode.ms + alone.prefill.ms) / answered);
+}
+
+/** Milliseconds of a picture and of a prompt token in a block, together: how fast the machine was. */
+function paceOf({ steps }: Block): number {
+  const sum = (read: (load: LoadSteps) => number) => steps.reduce((total, load) => total + read(load), 0);
+  return sum(({ encode, prefill }) => encode.ms + prefill.ms) / sum(({ encode }) => encode.units);
+}
+
+function worldOf(lines: MeasuredLines, overheadMs: number): World {
   return {
-    costs: linearCosts(lines),
+    costs: measuredCosts(lines),
     facts: {
       ...{
         backend: "virtual",
@@ -102,36 +134,33 @@ export async function calibrate(bench: Bench): Promise<void> {
         promptTokens: answers.map((answer) => answer?.promptTokens ?? IMAGE_TOKENS + 1),
       };
     };
-    const closed: LoadFigures[] = [];
-    for (const clients of CLIENTS) {
-      const requests = await bench.requests(`calibration ${clients}`, WORKLOAD, count, true);
-      closed.push(await load(`calibration, ${clients} clients`, requests, { kind: "closed", clients }));
-    }
-    const measured = closed.map(({ counted, figures }) =>
-      stepsOf(counted ?? new Map(), figures.promptTokens)
-    );
-    const lines: Lines = {
-      encode: fitLine(measured.map(({ encode }) => encode)),
-      prefill: fitLine(measured.map(({ prefill }) => prefill)),
-      decode: fitLine(measured.map(({ decode }) => decode)),
-      compress: fitLine(measured.map(({ compress }) => compress)),
+    const block = async (name: string): Promise<Block> => {
+      const loops: { readonly steps: LoadSteps; readonly figures: Figures }[] = [];
+      for (const { clients, share } of LOOPS) {
+        const label = `calibration ${name}, ${clients} clients`;
+        const requests = await bench.requests(label, WORKLOAD, Math.ceil(share * count), true);
+        const closed = await load(label, requests, { kind: "closed", clients });
+        loops.push({ steps: stepsOf(closed, clients === 1), figures: closed.figures });
+      }
+      const [alone] = loops;
+      return {
+        steps: loops.map(({ steps }) => steps),
+        overheadMs: overheadOf(alone.steps, alone.figures),
+        capacity: loops.at(-1)!.figures.requestsPerSecond,
+      };
     };
-    // One client waits for nobody: what its first token takes beside encode and prefill is everything else.
-    const [alone] = closed;
-    const overheadMs = Math.max(
-      0,
-      alone.figures.ttftMs.mean - measured[0].encode.ms / count - measured[0].prefill.ms / count,
-    );
-    const capacity = closed.at(-1)!.figures.requestsPerSecond;
-    const row: Record<string, string | number> = { capacity_per_s: capacity, overhead_ms: overheadMs };
-    for (const [stage, { base, each }] of Object.entries(lines)) {
-      row[`${stage}_base_ms`] = base;
-      row[`${stage}_each_ms`] = each;
-    }
+    const row: Record<string, string | number> = {};
+    let before = await block("before");
     for (const share of LOADS) {
       const requests = await bench.requests(`open ${share}`, WORKLOAD, count, true);
-      const timesMs = arrivalTimesMs(poisson(share * capacity), bench.draws(`open ${share}`), count);
+      const timesMs = arrivalTimesMs(poisson(share * before.capacity), bench.draws(`open ${share}`), count);
       const real = await load(`check at ${share}`, requests, { kind: "open", timesMs });
+      const after = await block(`after ${share}`);
+      const lines = fitSteps([...before.steps, ...after.steps]);
+      const overheadMs = (before.overheadMs + after.overheadMs) / 2;
+      row[`rate_${share}`] = share * before.capacity;
+      row[`pace_change_${share}`] = paceOf(after) / paceOf(before) - 1;
+      before = after;
       const virtual = Array.from(timesMs, (atMs, i): VirtualRequest => ({
         atMs,
         picture: i,
@@ -144,6 +173,7 @@ export async function calibrate(bench: Bench): Promise<void> {
       row[`predicted_ttft_${share}`] = predicted.ttftMs.mean;
       row[`measured_end_${share}`] = real.figures.endToEndMs.mean;
       row[`predicted_end_${share}`] = predicted.endToEndMs.mean;
+      row[`lines_${share}`] = JSON.stringify({ ...lines, overheadMs });
     }
     return row;
   });
@@ -158,12 +188,14 @@ export function compare(rows: readonly Row[]): Row[] {
     const off = (name: string) => value(`predicted_${name}`) / value(`measured_${name}`) - 1;
     return {
       load,
+      rate_per_s: value("rate"),
       measured_ttft_ms: value("measured_ttft"),
       predicted_ttft_ms: value("predicted_ttft"),
       ttft_off: off("ttft"),
       measured_end_ms: value("measured_end"),
       predicted_end_ms: value("predicted_end"),
       end_off: off("end"),
+      pace_change: value("pace_change"),
     };
   });
 }

@@ -2,10 +2,11 @@
 import type { CompressSequence, EncodeImage, ForwardSequence } from "../../lib/engine/engine.ts";
 import type { ModelConfig } from "../../lib/model/config.ts";
 
+/** Sequences of one length in every layer. */
 export interface StepCosts {
-  encode(images: readonly EncodeImage[]): number;
-  forward(sequences: readonly ForwardSequence[]): number;
-  compress(sequences: readonly CompressSequence[]): number;
+  encode(images: readonly Pick<EncodeImage, "embeddingRows">[]): number;
+  forward(sequences: readonly Pick<ForwardSequence, "tokens" | "slotBase">[]): number;
+  compress(sequences: readonly Pick<CompressSequence, "slots" | "kept">[]): number;
 }
 
 export interface Device {
@@ -84,51 +85,4 @@ export function rooflineCosts(device: Device, config: ModelConfig): StepCosts {
       return timeMs(0, kvBytes * slots);
     },
   };
-}
-
-/** `base` a step and `each` a unit: pictures of encode, tokens of prefill, sequences of decode and compress. */
-export interface Line {
-  readonly base: number;
-  readonly each: number;
-}
-export type Lines = Readonly<Record<"encode" | "prefill" | "decode" | "compress", Line>>;
-
-export function linearCosts(lines: Lines): StepCosts {
-  const at = ({ base, each }: Line, units: number) => base + each * units;
-  return {
-    encode: (images) => at(lines.encode, images.length),
-    forward(sequences) {
-      const prompts = sequences.filter(({ tokens }) => tokens.length > 1);
-      const tokens = prompts.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
-      return (prompts.length === 0 ? 0 : at(lines.prefill, tokens)) +
-        (prompts.length === sequences.length ? 0 : at(lines.decode, sequences.length - prompts.length));
-    },
-    compress: (sequences) => at(lines.compress, sequences.length),
-  };
-}
-
-/** Steps of one stage under one load: how many, how many units in all, and their time. */
-export interface Measured {
-  readonly steps: number;
-  readonly units: number;
-  readonly ms: number;
-}
-
-/** The line that fits the mean step of each load best, every load weighing by its steps; never negative. */
-export function fitLine(loads: readonly Measured[]): Line {
-  const points = loads.filter(({ steps }) => steps > 0).map(({ steps, units, ms }) => ({
-    weight: steps,
-    x: units / steps,
-    y: ms / steps,
-  }));
-  const weight = points.reduce((sum, point) => sum + point.weight, 0);
-  if (weight === 0) return { base: 0, each: 0 };
-  const meanX = points.reduce((sum, { weight, x }) => sum + weight * x, 0) / weight;
-  const meanY = points.reduce((sum, { weight, y }) => sum + weight * y, 0) / weight;
-  const spread = points.reduce((sum, { weight, x }) => sum + weight * (x - meanX) ** 2, 0);
-  const slope = spread === 0
-    ? 0
-    : points.reduce((sum, { weight, x, y }) => sum + weight * (x - meanX) * (y - meanY), 0) / spread;
-  const each = Math.min(Math.max(0, slope), meanY / meanX);
-  return { base: meanY - each * meanX, each };
 }

@@ -32,10 +32,12 @@ export function ringOf(replicas: number): (key: number) => number {
   };
 }
 
+/** One after the other; `stop` ends it between two, with what has been answered. */
 export async function simulateReplicas(
   world: World,
   requests: readonly VirtualRequest[],
   replicas: number,
+  stop: AbortSignal,
 ): Promise<Simulated> {
   const replicaOf = ringOf(replicas);
   const parts = Map.groupBy(
@@ -45,6 +47,7 @@ export async function simulateReplicas(
   const sent: Sent[] = [];
   let busyMs = 0, inFlightMax = 0;
   for (const part of parts.values()) {
+    if (stop.aborted) break;
     const simulated = await simulateLoad(world, part.map(({ request }) => request));
     // Back to the numbers of the whole load.
     for (const one of simulated.run.sent) sent.push({ ...one, index: part[one.index].index });

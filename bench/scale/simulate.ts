@@ -132,6 +132,7 @@ export async function simulateLoad(world: World, requests: readonly VirtualReque
           completionTokens: event.completionTokens,
           promptTokens: world.imageTokens + request.textTokens,
           cachedTokens: event.cachedTokens,
+          kv: event.compression,
           stages: Object.fromEntries(
             Object.entries(event.timings).map(([stage, { wait_ms, run_ms }]) => [
               stage,

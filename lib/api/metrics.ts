@@ -28,6 +28,8 @@ const NOTHING: SchedulerSnapshot = {
   pool: {
     pages: { raw: 0, compressing: 0, compact: 0, decoding: 0, cached: 0, free: 0 },
     largestFreeBlockPages: 0,
+    pageSlots: 0,
+    tokenBytes: 0,
     internalFragmentation: 0,
     externalFragmentation: 0,
     zombieByteSeconds: 0,
@@ -96,6 +98,8 @@ export function createMetrics(service: Service): ServerMetrics {
   gauge("fastcache_requests_waiting", "Requests that are prepared or wait for room.", (now) => now.waiting);
   gauge("fastcache_sequences", "Sequences that hold anything at all.", (now) => now.sequences);
   gauge("fastcache_kv_pages", "Pages of the KV pool.", (now) => now.pagesTotal);
+  gauge("fastcache_kv_page_tokens", "Tokens of one layer that a page stores.", (now) => now.pool.pageSlots);
+  gauge("fastcache_kv_token_bytes", "Bytes of a stored token in all layers.", (now) => now.pool.tokenBytes);
   gauge("fastcache_kv_pages_used", "Pages that sequences hold.", (now) => now.pagesUsed);
   gauge(
     "fastcache_kv_largest_free_block_pages",

@@ -189,6 +189,15 @@ export const SERVE_FLAGS = {
     },
     readSeconds,
   ),
+  pool: one<"paged" | "contiguous">(
+    {
+      metavar: "paged|contiguous",
+      help:
+        "how the KV pool is given out; contiguous reserves prompt and max_tokens in one run and shares nothing, to compare with",
+      fallback: "paged",
+    },
+    readChoice<"paged" | "contiguous">(["paged", "contiguous"]),
+  ),
   prefixCache: one<boolean>(
     {
       metavar: "on|off",

@@ -15,7 +15,7 @@ import { startPreparer } from "../image/preparer.ts";
 import { openModel } from "../model/directory.ts";
 import { readText } from "../model/json.ts";
 import { openText } from "../text/processor.ts";
-import { KvPool } from "../../pool/mod.ts";
+import { ContiguousPool, KvPool } from "../../pool/mod.ts";
 import { createScheduler, type MeasuredScheduler } from "../../scheduler/mod.ts";
 import { checkDefaultMaxTokens, chooseWindows, contextLimit, fitPool, pictureWarning } from "./choose.ts";
 import { chooseDevice } from "./device.ts";
@@ -133,6 +133,8 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
     const defaultMaxTokens = options.defaultMaxTokens ?? model.generation.maxNewTokens;
     const modelName = options.servedModelName ??
       (options.model === null ? DEFAULT_MODEL_NAME : basename(resolve(modelDir)));
+    const contiguous = options.pool === "contiguous";
+    const prefixCache = options.prefixCache && !contiguous;
     const scheduler = createScheduler({
       engine,
       text,
@@ -154,7 +156,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       },
       policy: options.policy,
       itlTargetMs: options.itlTarget,
-      pool: new KvPool(facts, { prefixCache: options.prefixCache }),
+      pool: contiguous ? new ContiguousPool(facts) : new KvPool(facts, { prefixCache }),
       clock: systemClock,
       ...(trace === null ? {} : { onPlan: (record) => trace.write(record) }),
     });
@@ -182,7 +184,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       windows,
       policy: options.policy,
       itlTargetMs: options.itlTarget,
-      prefixCache: options.prefixCache,
+      prefixCache,
       loadMs: systemClock.now() - begun,
     });
     for (const line of lines) say(line);

@@ -69,6 +69,8 @@ export interface Scenario {
   readonly policy: Policy;
   readonly itlTargetMs: number;
   readonly prefixCache: boolean;
+  /** Every sequence reserves one run of pages; never drawn. */
+  readonly contiguous: boolean;
   readonly costs: DeviceCosts;
   readonly windows: Windows;
   readonly limits: Required<SchedulerLimits>;
@@ -165,6 +167,7 @@ function drawCalmly(random: Random): Scenario {
     policy: drawPolicy(random),
     itlTargetMs: between(random, 2, 200),
     prefixCache: chance(random, 0.85),
+    contiguous: false,
     costs: drawCosts(random),
     windows: {
       encode: window(4 * IMAGE_TOKENS),

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { type Random, seededRandom } from "../../lib/core/random.ts";
 import type { EngineFacts } from "../../lib/engine/engine.ts";
-import { KvPool } from "../../pool/mod.ts";
+import { ContiguousPool, KvPool, type Pool } from "../../pool/mod.ts";
 import { StagedScheduler } from "../../scheduler/mod.ts";
 import { policyText } from "../../scheduler/policy.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -44,7 +44,7 @@ export interface WorldOptions {
 }
 
 export interface Breakage {
-  readonly pool?: (facts: EngineFacts, options: { readonly prefixCache: boolean }) => KvPool;
+  readonly pool?: (facts: EngineFacts, options: { readonly prefixCache: boolean }) => Pool;
   readonly actors?: () => ObservedActors;
   readonly engine?: EngineWrapper;
 }
@@ -86,7 +86,7 @@ class World {
   readonly #actors: ObservedActors;
   readonly #device: Device;
   readonly #scheduler: StagedScheduler;
-  readonly #pool: KvPool;
+  readonly #pool: Pool;
   readonly #checker: Checker;
   readonly #crowd: Crowd;
   #deliveries = 0;
@@ -101,8 +101,8 @@ class World {
     this.#random = seededRandom(seed);
     const scenario = this.#scenario = change(drawScenario(this.#random));
     const { facts, itlTargetMs, limits, policy, windows } = scenario;
-    const makePool = breakage.pool ?? ((facts, options) => new KvPool(facts, options));
-    this.#pool = makePool(facts, scenario);
+    const paged = breakage.pool ?? ((facts, options) => new KvPool(facts, options));
+    this.#pool = scenario.contiguous ? new ContiguousPool(facts) : paged(facts, scenario);
     const clock = this.#clock, counts = this.#counts;
     // Faults, delays and clients are drawn apart from deliveries, so that one more delivery does not change them all.
     this.#device = new Device(scenario, seededRandom(seed ^ 0x5eed), clock, counts, this.#journal);

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { decodingPromptSlots, heldByteMs } from "../../../bench/load/kv_formula.ts";
+import { agreementText } from "../../../bench/report/agreement.ts";
 import { policies } from "../../../bench/experiments/policies.ts";
 import { peers } from "../../../bench/experiments/peers.ts";
 import { coloursOf } from "../../../bench/report/colours.ts";
@@ -121,4 +123,45 @@ Deno.test("the report of peers takes medians of rounds and this server's ratio t
   ]);
   assert.match(text, /\| fresh \| 16 \| fastcache \| 50\.0 \| – \|/);
   assert.match(text, /\| fresh \| 16 \| other \| 25\.0 \| 2\.00 \|/);
+});
+
+Deno.test("agreementText sets the ratios of two runs side by side and counts those that agree", () => {
+  const run = (throughput: number, ttft: number) =>
+    policies.ratios!([
+      { cell: "p1c1d8/2x", policy: "p1c1d8", load: 2, ...figures(5, 300) },
+      { cell: "dynamic/2x", policy: "dynamic", load: 2, ...figures(throughput, ttft) },
+    ]);
+  const text = agreementText(run(10, 100), run(11, 150));
+  assert.match(text, /\| answered\/s, dynamic against p1c1d8 at 2x \| 2\.00 \| 2\.20 \| 10\.0 % \|/);
+  assert.match(text, /\| TTFT p50, dynamic against p1c1d8 at 2x \| 0\.33 \| 0\.50 \| 50\.0 % \|/);
+  assert.match(text, /2 of 4 ratios agree within 15 %/);
+});
+
+Deno.test("heldByteMs counts whole pages by stage, and a whole reservation where the pool is contiguous", () => {
+  const answer = {
+    ...{ firstTextMs: 0, lastMs: 0, gapsMs: [], text: "", cachedTokens: 0 },
+    ...{ promptTokens: 40, completionTokens: 4, kv: { keptTokens: 8, bytesBefore: 480, bytesAfter: 160 } },
+    stages: {
+      prefill: { waitMs: 100, runMs: 10 },
+      compress: { waitMs: 3, runMs: 2 },
+      decode: { waitMs: 20, runMs: 40 },
+    },
+  };
+  const layout = { tokenBytes: 10, pageSlots: 16 };
+  // 40 slots are three pages of 160 bytes, 8 to 11 are one.
+  assert.deepEqual(heldByteMs({ answer, maxTokens: 30 }, { ...layout, contiguous: false }), {
+    prompts: 480 * 15 + 160 * 2,
+    decoding: 160 * 60,
+  });
+  // 8 and 29 more are three pages too.
+  assert.deepEqual(heldByteMs({ answer, maxTokens: 30 }, { ...layout, contiguous: true }), {
+    prompts: 960 * 15,
+    decoding: 960 * 60,
+  });
+  const raw = { ...answer, kv: null };
+  assert.deepEqual(
+    heldByteMs({ answer: raw, maxTokens: 30 }, { ...layout, contiguous: true }).decoding,
+    800 * 60,
+  );
+  assert.equal(decodingPromptSlots([{ answer, maxTokens: 30 }, { answer: raw, maxTokens: 30 }]), 24);
 });

@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import {
-  DEVICES,
-  fitLine,
-  kvBytesPerToken,
-  linearCosts,
-  rooflineCosts,
-  weightBytes,
-} from "../../../bench/scale/costs.ts";
+import { boundOf } from "../../../bench/scale/bound.ts";
+import { DEVICES, kvBytesPerToken, rooflineCosts, weightBytes } from "../../../bench/scale/costs.ts";
+import { fitLine, fitSteps, measuredCosts } from "../../../bench/scale/measured_costs.ts";
 import { ringOf, simulateReplicas } from "../../../bench/scale/replicas.ts";
 import { simulateLoad, type VirtualRequest, type World } from "../../../bench/scale/simulate.ts";
 import { VirtualClock } from "../../../bench/scale/virtual_clock.ts";
@@ -58,21 +53,61 @@ Deno.test("a decode step costs its weights' bytes, a long prefill its arithmetic
 });
 
 Deno.test("fitLine finds a line again and never goes below nothing", () => {
-  const load = (units: number, ms: number) => ({ steps: 10, units: 10 * units, ms: 10 * ms });
-  const { base, each } = fitLine([load(1, 5), load(4, 11), load(16, 35)]);
+  const point = (x: number, y: number) => ({ x, y, weight: 10 });
+  const { base, each } = fitLine([point(1, 5), point(4, 11), point(16, 35)]);
   assert.ok(Math.abs(base - 3) < 1e-9 && Math.abs(each - 2) < 1e-9);
-  assert.deepEqual(fitLine([load(1, 5)]), { base: 5, each: 0 });
+  assert.deepEqual(fitLine([point(1, 5)]), { base: 5, each: 0 });
   assert.deepEqual(fitLine([]), { base: 0, each: 0 });
-  const steep = fitLine([load(1, 0.1), load(2, 10)]);
+  const steep = fitLine([point(1, 0.1), point(2, 10)]);
   assert.ok(steep.base >= 0 && steep.each > 0);
 });
 
+Deno.test("fitSteps finds again what steps cost beside a decode batch, and the gaps between them", () => {
+  // A picture costs 5 ms and 1 more a decoding sequence, a token a tenth of that, a decode step 2 ms and 0.5 a sequence.
+  const load = (batch: number, alone: boolean) => ({
+    encode: { steps: 10, units: 10, ms: 10 * (5 + batch) },
+    prefill: { steps: 10, units: 500, ms: 50 * (5 + batch) },
+    decode: { steps: 40, units: 40 * batch, ms: 40 * (2 + 0.5 * batch) },
+    ms: 10 * (5 + batch) + 50 * (5 + batch) + 40 * (2 + 0.5 * batch) + 60 * (alone ? 9 : 0.25),
+    alone,
+  });
+  const lines = fitSteps([load(1, true), load(3, false), load(8, false)]);
+  const near = (value: number, wanted: number) => assert.ok(Math.abs(value - wanted) < 1e-9, `${value}`);
+  near(lines.gapMs, 0.25);
+  near(lines.encode.each, 1);
+  near(lines.prefill.base, 0.5);
+  const costs = measuredCosts(lines);
+  const token = { tokens: new Uint32Array(1), slotBase: Uint32Array.of(9) };
+  near(costs.encode([{ embeddingRows: 4 }, { embeddingRows: 4 }]), 0.25 + 2 * 5);
+  near(costs.forward([token, token, token]), 0.25 + 2 + 0.5 * 3);
+  near(costs.encode([{ embeddingRows: 4 }]), 0.25 + 5 + 3);
+  near(costs.forward([{ tokens: new Uint32Array(20), slotBase: Uint32Array.of(0) }]), 0.25 + 20 * 0.8);
+});
+
+Deno.test("boundOf divides decode by its batch, and a static batch lasts as long as its longest member", async () => {
+  const { config } = await openModel(LLAVA, "dummy");
+  const costs = rooflineCosts(DEVICES.h100, config);
+  const load = {
+    ...{ imageTokens: 576, promptTokens: 704, keptTokens: 141 },
+    completionTokens: { least: 64, most: 320 },
+  };
+  const seats = { sequences: 256, stepTokens: 4096, poolTokens: 100_000 };
+  const dynamic = boundOf(DYNAMIC, costs, load, seats);
+  const fixed = boundOf({ kind: "static", prefill: 1, compress: 1, decode: 8 }, costs, load, seats);
+  assert.deepEqual([dynamic.decodeSteps, dynamic.decodeBatch], [192, 256]);
+  assert.deepEqual([Math.round(fixed.decodeSteps), fixed.decodeBatch], [292, 8]);
+  // 2 · 6.6 G · 704 operations at half of 989 T/s are 18.8 ms, whatever the batch.
+  for (const { prefillMs } of [dynamic, fixed]) assert.ok(prefillMs > 18.8 && prefillMs < 23, `${prefillMs}`);
+  assert.ok(dynamic.perSecond > 6 * fixed.perSecond && dynamic.perSecond < 12 * fixed.perSecond);
+});
+
 const WORLD: World = {
-  costs: linearCosts({
+  costs: measuredCosts({
     encode: { base: 10, each: 0 },
-    prefill: { base: 20, each: 0 },
+    // 16 tokens.
+    prefill: { base: 20 / 16, each: 0 },
     decode: { base: 5, each: 0 },
-    compress: { base: 0, each: 0 },
+    gapMs: 0,
   }),
   facts: {
     ...{ backend: "virtual", adapter: "", software: false, features: [], loadMs: {}, kvDtype: "f16" },
@@ -121,7 +156,8 @@ Deno.test("the ring gives every replica its part, and takes little away when one
 
 Deno.test("replicas answer all of a load, each request under its own number", async () => {
   const world = { ...WORLD, waitingRequestsMax: 1000 };
-  const { run } = await simulateReplicas(world, Array.from({ length: 30 }, (_, i) => request(i, i)), 3);
+  const crowd = Array.from({ length: 30 }, (_, i) => request(i, i));
+  const { run } = await simulateReplicas(world, crowd, 3, new AbortController().signal);
   assert.deepEqual(
     run.sent.map(({ index }) => index).sort((a, b) => a - b),
     Array.from({ length: 30 }, (_, i) => i),

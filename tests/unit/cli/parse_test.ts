@@ -68,6 +68,7 @@ Deno.test("parseFlags reads an environment twin for every flag", () => {
     maxWaitingTokens: "10",
     queueTimeout: "11",
     readerTimeout: "12",
+    pool: "contiguous",
     prefixCache: "off",
     imageCache: "1MiB",
     planTrace: "trace.jsonl",

@@ -25,6 +25,19 @@ Deno.test("peakPages of a compressed prompt is the larger of raw with kept slots
   assert.equal(peakPages(SHAPE, 16, kept(4, 4, 4), 0, 28), 24);
 });
 
+Deno.test("peakPages of a contiguous pool is all that is ever held, and completionTokensMax fits the longest run", () => {
+  const shape = { ...SHAPE, runPages: 24 };
+  assert.equal(peakPages(shape, 8, null, 0, 2), 9);
+  assert.equal(peakPages(shape, 16, kept(4, 4, 4), 5, 5), 12 + 5 + 6);
+  assert.equal(completionTokensMax(shape, 8, null, 0), 25);
+  assert.equal(completionTokensMax(shape, 16, kept(4, 4, 4), 5), 5);
+  assert.equal(
+    completionTokensMax(shape, 16, kept(4, 4, 4), 10),
+    0,
+    "not even one token beside what is kept",
+  );
+});
+
 Deno.test("completionTokensMax is the longest completion that fits an empty pool", () => {
   const cases: [number, Uint32Array | null][] = [[1, null], [16, null], [39, null], [16, kept(4, 4, 4)], [
     20,
