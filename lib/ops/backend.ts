@@ -1,5 +1,5 @@
 import type { Indices, Matrix, MatrixDtype, Tensor, TensorDtype } from "./tensor.ts";
-import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages, KvShape } from "./kv.ts";
+import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages, KvRows, KvShape } from "./kv.ts";
 
 /**
  * The operation contract. The model code is written once in these operations; a backend implements all of them:
@@ -224,6 +224,14 @@ export interface Step {
   kvGather(o: { pages: KvPages; jobs: KvJobs; kept: Tensor; rotary?: Tensor | null }): void;
   /** kv_mean: target slot i = mean of source slots i·f … i·f + f − 1 for i < floor(n/f), K and V apart; the remainder follows raw. */
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void;
+  /**
+   * kv_read_rows: out[g·kvHeads + h, i·headDim + d] = key (or value) d of head h in source slot first + i, i < count.
+   * groups: three words a group: job, first source slot, target slot; `layer` is added to every job.
+   * out [G·kvHeads, count·headDim].
+   */
+  kvReadRows(o: { out: Tensor } & KvRows): void;
+  /** kv_write_rows: key (or value) d of head h in target slot of group g = x[g·kvHeads + h, d]; target slots distinct. x [G·kvHeads, headDim]. */
+  kvWriteRows(o: { x: Tensor } & KvRows): void;
   /**
    * kv_merge: every slot e that is not kept goes to the kept slot t of its head with the largest cos(K_e, K_t), ties to the
    * lower one; target slot i = mean of t = kept[i] and of (e + t) / 2 for all e that went to it, K and V alike. kept as in kv_gather.

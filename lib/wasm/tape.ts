@@ -7,6 +7,7 @@ import { PagedWord, runPagedAttention, runSegmentAttention, SegmentWord } from "
 import { runKvChunk, runKvGather, runKvKeyDiff, runKvMean, runKvNorm, runKvTop } from "./compression.ts";
 import { ExpectedWord, runKvExpected } from "./expected.ts";
 import { runGated } from "./gated.ts";
+import { runKvReadRows, runKvWriteRows } from "./kv_rows.ts";
 import { KeptWord, runKeepColumns, runKeepMoments, runKeepQueries } from "./keep.ts";
 import { runKvLag } from "./lag.ts";
 import type { Machine } from "./machine.ts";
@@ -58,6 +59,8 @@ const OPERATIONS = {
   kvTop: runKvTop,
   kvGather: runKvGather,
   kvMean: runKvMean,
+  kvReadRows: runKvReadRows,
+  kvWriteRows: runKvWriteRows,
   kvMerge: runKvMerge,
   kvPack: runKvPack,
   kvUnpack: runKvUnpack,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { StartError } from "../../../lib/core/errors.ts";
 import { kernelsOf, openBackend } from "../../../lib/engine/device.ts";
-import { footprint, requireMemory, weightBytes } from "../../../lib/engine/footprint.ts";
+import { compressorBytes, footprint, requireMemory, weightBytes } from "../../../lib/engine/footprint.ts";
 import { LocalEngine } from "../../../lib/engine/local.ts";
 import { decideSizing } from "../../../lib/engine/sizing.ts";
 import { openModel } from "../../../lib/model/directory.ts";
@@ -31,7 +31,8 @@ for (
 ) {
   const name = weights === "stored" ? weights : weights.format;
   Deno.test(`the footprint of the default model, ${name}, is what the backend then holds`, async () => {
-    const stored = weightBytes(model.config, model.names, model.source, weights);
+    const stored = weightBytes(model.config, model.names, model.source, weights) +
+      compressorBytes(model.compressors);
     const sizing = decideSizing(model.config, wasmCapabilities(1), SIZING);
     const need = footprint(stored, sizing, model.config.text.hidden, scratchBytes(1));
     const backend = await openBackend({ backend: "wasm", threads: 1, weights, ...SIZING }, model);
