@@ -70,7 +70,14 @@ function chainKernel(): (turns: number) => void {
   return instance.exports.chain as (turns: number) => void;
 }
 
-const NO_KERNELS: KernelUse = { formats: [], families: [], activations: [], caches: [], segments: [] };
+const NO_KERNELS: KernelUse = {
+  formats: [],
+  families: [],
+  activations: [],
+  caches: [],
+  segments: [],
+  folds: false,
+};
 
 async function open(
   threads: number,

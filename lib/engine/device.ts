@@ -58,9 +58,8 @@ export function kernelsOf(
 ): KernelUse {
   const { text, vision } = config;
   const dtypes = new Set(requiredTensors(config, names).map(({ name }) => source.tensor(name).dtype));
-  for (const { tensors } of compressors) for (const { dtype } of tensors.values()) dtypes.add(dtype);
-  // Stacked matrices of different dtypes are widened.
-  if (dtypes.size > 1) dtypes.add("f32");
+  // Stacked matrices of different dtypes are widened, and so are a compressor's.
+  if (dtypes.size > 1 || compressors.length > 0) dtypes.add("f32");
   return {
     formats: storage === "stored" ? [...dtypes] : [...dtypes, storage.format],
     families: storage === "stored" ? [] : [storage.family],
@@ -74,5 +73,6 @@ export function kernelsOf(
     ],
     caches: [{ dtype: kvDtype, headDim: text.headDim }],
     segments: vision === null ? [] : [vision.hidden / vision.heads],
+    folds: compressors.length > 0,
   };
 }

@@ -39,11 +39,10 @@ export function weightBytes(
   return bytes;
 }
 
-/** Bytes of all compressors' weights, as stored. */
+/** Bytes of all compressors' weights, which are held in f32. */
 export function compressorBytes(compressors: readonly Compressor[]): number {
   return compressors.flatMap(({ tensors }) => [...tensors.values()]).reduce(
-    (sum, { dtype, shape }) =>
-      sum + MATRIX_ELEMENT_BYTES[dtype] * shape.reduce((product, size) => product * size, 1),
+    (sum, { shape }) => sum + 4 * shape.reduce((product, size) => product * size, 1),
     0,
   );
 }

@@ -1,7 +1,14 @@
 /** One step of the contract, recorded for the device: each operation goes to the file that knows its kernels. */
 import { assert } from "../core/assert.ts";
-import type { Activation, HeadShape, KeepOperands, ScoreOperands, Step } from "../ops/backend.ts";
-import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages, KvRows } from "../ops/kv.ts";
+import type {
+  Activation,
+  FoldOperands,
+  HeadShape,
+  KeepOperands,
+  ScoreOperands,
+  Step,
+} from "../ops/backend.ts";
+import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { recordPagedAttention, recordRopeWriteKv, recordSegmentAttention } from "./attention.ts";
 import {
@@ -13,7 +20,7 @@ import {
   recordKvUnpack,
 } from "./compression.ts";
 import { recordGated, recordMatmul } from "./dense.ts";
-import { recordKvReadRows, recordKvWriteRows } from "./kv_rows.ts";
+import { recordKvFold } from "./fold.ts";
 import { recordKeepColumns, recordKeepMoments, recordKeepQueries } from "./keeping.ts";
 import { recordLayerNorm, recordRmsNorm } from "./norms.ts";
 import type { GpuIndices, GpuKvPages, GpuMatrix, GpuTensor } from "./recorder.ts";
@@ -226,12 +233,8 @@ export class GpuStep implements Step {
     recordKvMean(this.#recording, held(o));
   }
 
-  kvReadRows(o: KvRows & { out: Tensor }): void {
-    recordKvReadRows(this.#recording, held(o));
-  }
-
-  kvWriteRows(o: KvRows & { x: Tensor }): void {
-    recordKvWriteRows(this.#recording, held(o));
+  kvFold(o: FoldOperands): void {
+    recordKvFold(this.#recording, held(o));
   }
 
   kvPack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits; tail: boolean }): void {

@@ -1,5 +1,5 @@
 import type { Indices, Matrix, MatrixDtype, Tensor, TensorDtype } from "./tensor.ts";
-import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages, KvRows, KvShape } from "./kv.ts";
+import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages, KvShape } from "./kv.ts";
 
 /**
  * The operation contract. The model code is written once in these operations; a backend implements all of them:
@@ -225,13 +225,12 @@ export interface Step {
   /** kv_mean: target slot i = mean of source slots i·f … i·f + f − 1 for i < floor(n/f), K and V apart; the remainder follows raw. */
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void;
   /**
-   * kv_read_rows: out[g·kvHeads + h, i·headDim + d] = key (or value) d of head h in source slot first + i, i < count.
-   * groups: three words a group: job, first source slot, target slot; `layer` is added to every job.
-   * out [G·kvHeads, count·headDim].
+   * kv_fold: key of head h in target slot of group g = W₃·relu(W₂·relu(W₁·x + b₁) + b₂) + b₃, x the head's keys in `factor` source
+   * slots from the group's first on, end to end; values likewise by their own network. groups: KV_GROUP_WORDS each (job of layer
+   * 0, first source slot, target slot, which networks); layer l, by layers[l], is job + l. A group of KV_RAW is a
+   * single slot, copied. No two groups have one target.
    */
-  kvReadRows(o: { out: Tensor } & KvRows): void;
-  /** kv_write_rows: key (or value) d of head h in target slot of group g = x[g·kvHeads + h, d]; target slots distinct. x [G·kvHeads, headDim]. */
-  kvWriteRows(o: { x: Tensor } & KvRows): void;
+  kvFold(o: FoldOperands): void;
   /**
    * kv_merge: every slot e that is not kept goes to the kept slot t of its head with the largest cos(K_e, K_t), ties to the
    * lower one; target slot i = mean of t = kept[i] and of (e + t) / 2 for all e that went to it, K and V alike. kept as in kv_gather.
@@ -273,6 +272,30 @@ export interface ScoreOperands {
   readonly jobs: KvJobs;
   readonly shape: HeadShape;
   readonly scores: Tensor;
+}
+
+/** One linear layer: weight [out, in] f32, bias [1, out]. */
+export interface Linear {
+  readonly weight: Matrix;
+  readonly bias: Tensor;
+}
+
+/** The first takes factor · headDim inputs, the last gives headDim outputs. */
+export type FoldNetwork = readonly [Linear, Linear, Linear];
+
+export interface FoldNetworks {
+  readonly keys: FoldNetwork;
+  readonly values: FoldNetwork;
+}
+
+/** What kv_fold reads. */
+export interface FoldOperands {
+  readonly pages: KvPages;
+  readonly jobs: KvJobs;
+  readonly groups: Indices;
+  readonly factor: number;
+  /** By layer of the model as many as groups may name. */
+  readonly layers: readonly (readonly FoldNetworks[])[];
 }
 
 /** Above every score that a formula gives. */

@@ -54,20 +54,11 @@ export function tableStartOffset(map: KvMap, layer: number): number {
   return slotBaseOffset(map, layer) + map.sequences;
 }
 
-/** Keys or values. */
-export type KvPart = "key" | "value";
+/** Words of one group of kv_fold: job of layer 0, first source slot, target slot, which networks or KV_RAW. */
+export const KV_GROUP_WORDS = 4;
 
-/** Words of one group of kv_read_rows and kv_write_rows: job, first source slot, target slot. */
-export const KV_GROUP_WORDS = 3;
-
-/** What kv_read_rows and kv_write_rows move, see there. */
-export interface KvRows {
-  readonly pages: KvPages;
-  readonly jobs: KvJobs;
-  readonly groups: Indices;
-  readonly layer: number;
-  readonly part: KvPart;
-}
+/** Instead of networks: the one slot of the group is copied. */
+export const KV_RAW = 0xffff_ffff;
 
 /**
  * Compression jobs of one batch: one job is one layer of one sequence. One u32 array:

@@ -6,8 +6,8 @@
 import { PagedWord, runPagedAttention, runSegmentAttention, SegmentWord } from "./attention.ts";
 import { runKvChunk, runKvGather, runKvKeyDiff, runKvMean, runKvNorm, runKvTop } from "./compression.ts";
 import { ExpectedWord, runKvExpected } from "./expected.ts";
+import { runKvFold } from "./fold.ts";
 import { runGated } from "./gated.ts";
-import { runKvReadRows, runKvWriteRows } from "./kv_rows.ts";
 import { KeptWord, runKeepColumns, runKeepMoments, runKeepQueries } from "./keep.ts";
 import { runKvLag } from "./lag.ts";
 import type { Machine } from "./machine.ts";
@@ -59,8 +59,7 @@ const OPERATIONS = {
   kvTop: runKvTop,
   kvGather: runKvGather,
   kvMean: runKvMean,
-  kvReadRows: runKvReadRows,
-  kvWriteRows: runKvWriteRows,
+  kvFold: runKvFold,
   kvMerge: runKvMerge,
   kvPack: runKvPack,
   kvUnpack: runKvUnpack,

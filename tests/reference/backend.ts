@@ -19,11 +19,10 @@ import { kvKeyDiff } from "./kv_key_diff.ts";
 import { kvLag } from "./kv_lag.ts";
 import { kvMerge } from "./kv_merge.ts";
 import { kvWindow } from "./kv_window.ts";
+import { kvFold } from "./kv_fold.ts";
 import { kvGather } from "./kv_gather.ts";
 import { kvMean } from "./kv_mean.ts";
 import { kvNorm } from "./kv_norm.ts";
-import { kvReadRows } from "./kv_read_rows.ts";
-import { kvWriteRows } from "./kv_write_rows.ts";
 import { HostKvPages, pool } from "./kv_pages.ts";
 import { kvPack } from "./kv_pack.ts";
 import { kvUnpack } from "./kv_unpack.ts";
@@ -142,8 +141,7 @@ class ReferenceStep implements Step {
   readonly kvTop = kvTop;
   readonly kvGather = kvGather;
   readonly kvMean = kvMean;
-  readonly kvReadRows = kvReadRows;
-  readonly kvWriteRows = kvWriteRows;
+  readonly kvFold = kvFold;
 
   /** `end` tells the backend that the step is over. */
   constructor(end: () => void) {

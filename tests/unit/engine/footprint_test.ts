@@ -85,7 +85,8 @@ Deno.test("openBackend refuses quantised weights on WebGPU", async () => {
 
 Deno.test("kernelsOf names what the default model runs, and starting examines exactly that", async () => {
   const use = kernelsOf(model, { format: "int4", family: "exact" }, "f32");
-  assert.deepEqual(use.formats, ["f16", "int4"]);
+  // f32 are those of the compressor.
+  assert.deepEqual(use.formats, ["f16", "f32", "int4"]);
   assert.deepEqual(use.families, ["exact"]);
   assert.deepEqual(use.caches, [{ dtype: "f32", headDim: model.config.text.headDim }]);
   assert.ok(use.activations.includes("none") && use.activations.includes(model.config.text.activation));
@@ -96,6 +97,7 @@ Deno.test("kernelsOf names what the default model runs, and starting examines ex
   assert.ok(backend instanceof WasmBackend);
   const names = backend.selfTest.map((row) => row.name);
   assert.ok(names.includes("matmul int4 exact") && names.includes("rope and attention f32"));
+  assert.ok(names.includes("fold f32"));
   assert.ok(!names.includes("matmul bf16") && !names.includes("matmul int8 exact"));
   backend.close();
 });

@@ -1,16 +1,15 @@
-// kv_write_rows: key (or value) d of head h in target slot target = x[g·kvHeads + h, d], where group g is
-// (job, first, target) and the job written is job + layer.
-// jobs: see KvJobs. groups [groups, 3] u32. x [groups·kvHeads, headDim] f32. No two groups write one slot.
+// kv_fold_write: key (or value) d of head h in target slot target = x[g·kvHeads + h, d], where group g is
+// (job, first, target, ·) and the job written is job + layer.
+// jobs: see KvJobs. groups [groups, 4] u32. x [groups·kvHeads, headDim] f32. No two groups write one slot.
 // One invocation per four values. Grid: folded into y beyond 65,535 workgroups.
-// Reference: tests/reference/kv_write_rows.ts. Tolerance: "exact".
-import type { KvPart } from "../lib/ops/kv.ts";
+// Reference: tests/reference/kv_fold.ts. Tolerance: "exact".
 import type { Kernel } from "./kernel.ts";
-import { kvKey, type KvLayout, kvWriting } from "./kv_address.wgsl.ts";
+import { kvKey, type KvLayout, type KvPart, kvWriting } from "./kv_address.wgsl.ts";
 
 /** Params: rows (groups · kvHeads), layer, shard shift. Bindings: jobs, groups, x, pages…. */
-export function kvWriteRowsKernel(layout: KvLayout, part: KvPart): Kernel {
+export function kvFoldWriteKernel(layout: KvLayout, part: KvPart): Kernel {
   return {
-    key: `kv_write_rows ${part} ${kvKey(layout)}`,
+    key: `kv_fold_write ${part} ${kvKey(layout)}`,
     bindings: ["read", "read", "read", ...Array<"read_write">(layout.shards).fill("read_write")],
     paramWords: 3,
     get code() {
@@ -38,8 +37,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   if (item >= params.rows * QUADS) { return; }
   let row = item / QUADS;
   let group = row / KV_HEADS;
-  let slot = groups[3u * group + 2u];
-  let table = jobs[6u * (groups[3u * group] + params.layer) + 3u];
+  let slot = groups[4u * group + 2u];
+  let table = jobs[6u * (groups[4u * group] + params.layer) + 3u];
   let page = jobs[table + slot / PAGE_SLOTS];
   let first = ${part}_address(page, row % KV_HEADS, slot);
   store_quad(first, item % QUADS${part === "key" ? " * PAGE_SLOTS" : ""}, x[item]);

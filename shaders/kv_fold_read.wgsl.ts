@@ -1,16 +1,15 @@
-// kv_read_rows: out[g·kvHeads + h, i·headDim + d] = key (or value) d of head h in source slot first + i, i < count,
-// where group g is (job, first, target) and the job read is job + layer.
-// jobs: see KvJobs. groups [groups, 3] u32. out [groups·kvHeads, count·headDim] f32. f16 is widened.
+// kv_fold_read: out[g·kvHeads + h, i·headDim + d] = key (or value) d of head h in source slot first + i, i < count,
+// where group g is (job, first, target, ·) and the job read is job + layer.
+// jobs: see KvJobs. groups [groups, 4] u32. out [groups·kvHeads, count·headDim] f32. f16 is widened.
 // One invocation per four values. Grid: folded into y beyond 65,535 workgroups.
-// Reference: tests/reference/kv_read_rows.ts. Tolerance: "exact".
-import type { KvPart } from "../lib/ops/kv.ts";
+// Reference: tests/reference/kv_fold.ts. Tolerance: "exact".
 import type { Kernel } from "./kernel.ts";
-import { kvKey, type KvLayout, kvReading } from "./kv_address.wgsl.ts";
+import { kvKey, type KvLayout, type KvPart, kvReading } from "./kv_address.wgsl.ts";
 
 /** Params: rows (groups · kvHeads), count, layer, shard shift. Bindings: jobs, groups, pages…, out. */
-export function kvReadRowsKernel(layout: KvLayout, part: KvPart): Kernel {
+export function kvFoldReadKernel(layout: KvLayout, part: KvPart): Kernel {
   return {
-    key: `kv_read_rows ${part} ${kvKey(layout)}`,
+    key: `kv_fold_read ${part} ${kvKey(layout)}`,
     bindings: ["read", "read", ...Array<"read">(layout.shards).fill("read"), "read_write"],
     paramWords: 4,
     get code() {
@@ -40,8 +39,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   if (item >= params.rows * chunks) { return; }
   let row = item / chunks;
   let group = row / KV_HEADS;
-  let slot = groups[3u * group + 1u] + item % chunks / QUADS;
-  let table = jobs[6u * (groups[3u * group] + params.layer) + 2u];
+  let slot = groups[4u * group + 1u] + item % chunks / QUADS;
+  let table = jobs[6u * (groups[4u * group] + params.layer) + 2u];
   let page = jobs[table + slot / PAGE_SLOTS];
   let first = ${part}_address(page, row % KV_HEADS, slot);
   out[item] = load_quad(first, item % QUADS${part === "key" ? " * PAGE_SLOTS" : ""});
