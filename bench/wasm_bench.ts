@@ -37,7 +37,14 @@ function rate(name: string, multiplyAdds: number): number {
   return multiplyAdds / percentile(samples.get(name)!, 0.5) / 1e6;
 }
 
-const NO_KERNELS: KernelUse = { formats: [], families: [], activations: [], caches: [], segments: [] };
+const NO_KERNELS: KernelUse = {
+  formats: [],
+  families: [],
+  activations: [],
+  caches: [],
+  segments: [],
+  folds: false,
+};
 
 async function open(
   threads: number,

@@ -14,6 +14,7 @@ import { FORMATS } from "./matmul.ts";
 import { PANEL } from "./panel.ts";
 import { GROUP, type QuantisedFormat } from "./quantised.ts";
 import { checkPagedAttention, checkSegmentAttention } from "./self_test_attention.ts";
+import { checkFold } from "./self_test_fold.ts";
 import { activated, normed } from "./self_test_formula.ts";
 import { filledMatrix, runStep } from "./self_test_step.ts";
 import { TILE_ROWS } from "./tile.ts";
@@ -28,6 +29,8 @@ export interface KernelUse {
   readonly caches: readonly { readonly dtype: KvDtype; readonly headDim: number }[];
   /** Head dims of segment attention. */
   readonly segments: readonly number[];
+  /** Whether kv_fold runs, with every cache. */
+  readonly folds: boolean;
 }
 
 /** One of each kind. Heads of five vectors: passes over channels end in a part, and rotated pairs in two scalars. */
@@ -37,6 +40,7 @@ export const EVERY_KERNEL: KernelUse = {
   activations: ACTIVATIONS,
   caches: [{ dtype: "f16", headDim: 20 }, { dtype: "f32", headDim: 20 }],
   segments: [20],
+  folds: true,
 };
 
 /** What the self-test needs of a backend. */
@@ -80,6 +84,7 @@ export async function runSelfTest(
   await check("layer_norm", () => checkNorm(backend, threads, "layer"));
   for (const { dtype, headDim } of use.caches) {
     await check(`rope and attention ${dtype}`, () => checkPagedAttention(backend, dtype, headDim));
+    if (use.folds) await check(`fold ${dtype}`, () => checkFold(backend, dtype, headDim));
   }
   for (const headDim of use.segments) {
     await check(`segment attention of ${headDim}`, () => checkSegmentAttention(backend, headDim));

@@ -15,8 +15,8 @@ for (const threads of [1, 3]) {
     await withWasm({ threads, examine: EVERY_KERNEL }, (backend) => {
       assert.deepEqual(backend.selfTest.filter((row) => !row.passed), []);
       const names = backend.selfTest.map((row) => row.name);
-      // 3 stored formats, 2 quantised in 2 families, 6 activations in 2 kernels, 2 norms, 2 caches, 1 segment.
-      assert.equal(names.length, 24);
+      // 3 stored formats, 2 quantised in 2 families, 6 activations in 2 kernels, 2 norms, 2 caches with a fold each, 1 segment.
+      assert.equal(names.length, 26);
       assert.equal(new Set(names).size, names.length);
       assert.equal(backend.liveBytes(), 0);
       assert.equal(backend.dot, false);
@@ -69,6 +69,17 @@ const SABOTAGES:
     })],
     ["rope and attention f32", { caches: [{ dtype: "f32", headDim: 16 }] }, (step) => ({
       pagedAttention: (o) => step.pagedAttention({ ...o, scale: o.scale * 1.001 }),
+    })],
+    ["fold f32", { caches: [{ dtype: "f32", headDim: 16 }], folds: true }, (step) => ({
+      kvFold: (o) =>
+        step.kvFold({
+          ...o,
+          layers: o.layers.map((all) =>
+            all.map(({ keys, values: [first, second] }) => (
+              { keys, values: [first, second, { ...keys[2], bias: keys[2].bias }] }
+            ))
+          ),
+        }),
     })],
     ["segment attention of 8", { segments: [8] }, (step) => ({
       segmentAttention: (o) => step.segmentAttention({ ...o, scale: o.scale * 1.001 }),
