@@ -15,6 +15,7 @@ import {
 } from "./gauges.ts";
 import { pagesForSlots, PageTable } from "./page_table.ts";
 import type { Pool, Reservation } from "./pool.ts";
+import type { Packing } from "./packing.ts";
 import type { PoolShape } from "./pool_shape.ts";
 import type { PrefixChain } from "./prefix_chain.ts";
 import { SequencePages } from "./sequence_pages.ts";
@@ -139,7 +140,8 @@ export class ContiguousPool implements Pool {
   }
 
   /** The copy's pages were reserved with the sequence; false when none were, or too few. */
-  beginReplacement(pages: SequencePages, kept: ArrayLike<number>): boolean {
+  beginReplacement(pages: SequencePages, kept: ArrayLike<number>, packing: Packing | null = null): boolean {
+    assert(packing === null, "slots of a run are not packed");
     const { copy } = this.#held(pages);
     assert(pages.target === null, "a sequence is compressed once at a time");
     if (copy === null || copy.missing(kept) > 0) return false;

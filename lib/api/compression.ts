@@ -3,6 +3,7 @@ import { RequestError } from "../core/errors.ts";
 import { withTrained } from "../engine/compress/learned.ts";
 import type { LearnedFacts } from "../engine/compress/segments.ts";
 import { parseCompression } from "../../scheduler/compression.ts";
+import { compressionFields } from "../../scheduler/compression_text.ts";
 import type { Compression } from "../../scheduler/messages.ts";
 import type { GenerationFields } from "./schema.ts";
 
@@ -20,7 +21,7 @@ export function compressionOf(
 ): Compression | null | undefined {
   if (asked === null || asked === undefined) return undefined;
   const short = typeof asked === "string";
-  const parsed = parseCompression(short ? shorthand(asked) : asked);
+  const parsed = parseCompression(short ? compressionFields(asked) : asked);
   const refuse = (field: string, kind: keyof typeof CODES, message: string) => {
     const param = short ? "kv_compression" : `kv_compression.${field}`;
     return new RequestError(CODES[kind], `Invalid '${param}': ${message}.`, param);
@@ -30,12 +31,4 @@ export function compressionOf(
   const found = withTrained(parsed.compression, compressors);
   if ("problem" in found) throw refuse(compressors.length === 0 ? "method" : "ratio", "value", found.problem);
   return found.compression;
-}
-
-/** `METHOD` or `METHOD:RATIO`. A ratio that is no number reads as NaN, which no method takes. */
-function shorthand(text: string): Record<string, unknown> {
-  const colon = text.indexOf(":");
-  if (colon < 0) return { method: text };
-  const digits = text.slice(colon + 1);
-  return { method: text.slice(0, colon), ratio: digits.trim() === "" ? NaN : Number(digits) };
 }
