@@ -28,7 +28,7 @@ export interface LinePlot {
 export type Specification = Readonly<Record<string, unknown>>;
 
 const PANEL = { width: 300, height: 240 };
-const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json";
+export const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json";
 
 function scaleOf(axis: Axis): Specification {
   return axis.log === true ? { type: "log" } : { type: "linear", zero: true };
@@ -78,7 +78,7 @@ function panel(plot: LinePlot, y: Axis, names: readonly string[]): Specification
   };
 }
 
-const LOOKS = {
+export const LOOKS = {
   background: "white",
   config: {
     font: "sans-serif",
