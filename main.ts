@@ -14,6 +14,8 @@ import {
 import { type FlagTable, type FlagValues, parseFlags } from "./lib/cli/parse.ts";
 import { onStopSignal, StopSignals } from "./lib/cli/signals.ts";
 import { compose, type Running } from "./lib/cli/start.ts";
+import { SWEEP_FLAGS, sweepHelp, type SweepValues } from "./lib/cli/sweep/flags.ts";
+import { sweep } from "./lib/cli/sweep/sweep.ts";
 import { trainCompressor } from "./lib/cli/train_compressor.ts";
 import { systemClock } from "./lib/core/clock.ts";
 import { StartError, UsageError } from "./lib/core/errors.ts";
@@ -45,6 +47,12 @@ async function begin(options: ServeValues, say: (line: string) => void): Promise
   return await compose(options, say);
 }
 
+async function runSweep(options: SweepValues): Promise<number> {
+  if (options.backend === "webgpu") await ensureAdapter((line) => console.error(line));
+  await sweep(options, (line) => console.log(line));
+  return 0;
+}
+
 async function runEval(options: FlagValues<typeof EVAL_FLAGS>): Promise<number> {
   const prepared = await prepareEvaluation(options);
   if (options.url !== null) {
@@ -72,10 +80,11 @@ async function withFlags<Table extends FlagTable>(
   table: Table,
   args: readonly string[],
   run: (values: FlagValues<Table>) => Promise<number>,
+  help = helpText,
 ): Promise<number> {
   const { values, asked } = parseFlags(table, args, (name) => Deno.env.get(name));
   if (asked === null) return await run(values);
-  console.log(asked === "help" ? helpText() : `${project.name} ${project.version}`);
+  console.log(asked === "help" ? help() : `${project.name} ${project.version}`);
   return 0;
 }
 
@@ -88,7 +97,9 @@ async function main(args: readonly string[]): Promise<number> {
     case "doctor":
       return await withFlags({}, rest, doctor);
     case "eval":
-      return await withFlags(EVAL_FLAGS, rest, runEval);
+      return rest.includes("--sweep")
+        ? await withFlags(SWEEP_FLAGS, rest.filter((arg) => arg !== "--sweep"), runSweep, sweepHelp)
+        : await withFlags(EVAL_FLAGS, rest, runEval);
     case "train-compressor":
       return await withFlags(TRAIN_FLAGS, rest, runTraining);
     case "help":

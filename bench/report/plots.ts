@@ -32,7 +32,7 @@ const PANEL = { width: 300, height: 240 };
 const LABEL_CHARACTERS_MAX = 32;
 /** Panels in a row. */
 const COLUMNS = 2;
-const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json";
+export const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json";
 
 function scaleOf(axis: Axis): Specification {
   return axis.log === true ? { type: "log" } : { type: "linear", zero: true };
@@ -82,7 +82,7 @@ function panel(plot: LinePlot, y: Axis, names: readonly string[]): Specification
   };
 }
 
-const LOOKS = {
+export const LOOKS = {
   background: "white",
   config: {
     font: "sans-serif",

@@ -73,7 +73,7 @@ function openAnswers(path: string): (answer: Answer) => void {
   };
 }
 
-async function readQuestions(folder: string): Promise<Question[]> {
+export async function readQuestions(folder: string): Promise<Question[]> {
   const path = join(folder, "questions.jsonl");
   try {
     const text = await Deno.readTextFile(path);

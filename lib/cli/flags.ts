@@ -342,7 +342,7 @@ export function helpText(): string {
 
 fastcache [start] [flags]   serve (the default)
 fastcache doctor            what this machine can compute with, how fast, and which backend start takes
-fastcache eval [flags]      accuracy on an evaluation set, by question type
+fastcache eval [flags]      accuracy on an evaluation set, by question type; with --sweep of every compression method
 fastcache train-compressor [flags]   trains the weights of the method learned
 fastcache help              this text; --version prints the version
 
