@@ -138,7 +138,10 @@ async function repeatAll(
     const { name, ratios } = experiment;
     if (ratios === undefined) continue;
     const second = await runExperiment(experiment, again);
-    parts.push(`## ${name}\n\n${agreementText(ratios(first[i]), ratios(second))}`);
+    // A server without peers has nothing to be compared with.
+    if (ratios(second).length > 0) {
+      parts.push(`## ${name}\n\n${agreementText(ratios(first[i]), ratios(second))}`);
+    }
   }
   const text = `# Two runs of one command\n\n\`deno task bench:serve ${Deno.args.join(" ")}\`\n\n${
     parts.join("\n\n")
