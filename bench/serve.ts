@@ -28,7 +28,7 @@ experiments (--exp is repeatable; all: every one of them, in this order):
 ${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join("\n")}
 
   --quick                fewer requests, loads and rounds
-  --repeat               does everything twice, the second time into DIR/again, and says how the ratios agree
+  --repeat               measures what has ratios twice, the second time into DIR/again, and says how they agree
   --resume               goes on in the newest results of this machine: what is there is not measured again
   --budget SECONDS       begins no measurement after so long; --resume goes on
   --out DIR              instead of bench/results/<machine>/<date>
@@ -126,7 +126,7 @@ async function runExperiment(experiment: Experiment, folder: string): Promise<re
   return table.rows;
 }
 
-/** Every experiment once more, and beside each ratio of the first run that of the second. */
+/** Every experiment that is about ratios once more, and beside each ratio of the first run that of the second. */
 async function repeatAll(
   experiments: readonly Experiment[],
   first: readonly (readonly Row[])[],
@@ -135,9 +135,13 @@ async function repeatAll(
   Deno.mkdirSync(again, { recursive: true });
   const parts: string[] = [];
   for (const [i, experiment] of experiments.entries()) {
-    const second = await runExperiment(experiment, again);
     const { name, ratios } = experiment;
-    if (ratios !== undefined) parts.push(`## ${name}\n\n${agreementText(ratios(first[i]), ratios(second))}`);
+    if (ratios === undefined) continue;
+    const second = await runExperiment(experiment, again);
+    // A server without peers has nothing to be compared with.
+    if (ratios(second).length > 0) {
+      parts.push(`## ${name}\n\n${agreementText(ratios(first[i]), ratios(second))}`);
+    }
   }
   const text = `# Two runs of one command\n\n\`deno task bench:serve ${Deno.args.join(" ")}\`\n\n${
     parts.join("\n\n")

@@ -44,13 +44,11 @@ const SEQUENCES_MAX = 256;
 const MEMORY_SHARE = 0.9;
 const PAGE_SLOTS = 16;
 const STEP_TOKENS_MAX = 4096;
-/** Five requests a picture. */
+/** Questions with short answers, five a picture: what a hash of the picture is for. */
+const ANSWER_TOKENS = { least: 2, most: 16 };
 const PICTURES_SHARE = 0.2;
-const REPLICAS = [{ replicas: 48, requests: 100_000, perSecond: 1000 }];
-const REPLICAS_QUICK = [
-  { replicas: 16, requests: 10_000, perSecond: 400 },
-  { replicas: 24, requests: 10_000, perSecond: 400 },
-];
+const REPLICAS_QUICK = [12, 16, 24].map((replicas) => ({ replicas, requests: 10_000, perSecond: 1000 }));
+const REPLICAS = [...REPLICAS_QUICK, { replicas: 16, requests: 100_000, perSecond: 1000 }];
 
 async function world(device: Device, policy: string): Promise<World> {
   const { config } = await openModel(MODEL, "dummy");
@@ -99,6 +97,7 @@ function virtualRequests(
   count: number,
   perSecond: number,
   pictures: number,
+  completion: { readonly least: number; readonly most: number },
 ): VirtualRequest[] {
   const draws = bench.draws("virtual requests");
   const timesMs = arrivalTimesMs(poisson(perSecond), bench.draws("virtual arrivals"), count);
@@ -106,7 +105,7 @@ function virtualRequests(
     atMs,
     picture: draws.integer(0, pictures - 1),
     textTokens: TEXT_TOKENS,
-    completionTokens: draws.integer(COMPLETION_TOKENS.least, COMPLETION_TOKENS.most),
+    completionTokens: draws.integer(completion.least, completion.most),
   }));
 }
 
@@ -173,7 +172,7 @@ async function runDevice(bench: Bench, { part, name, rates, policies, count }: D
       const columns = { part, device: DEVICES[name].name, policy, rate_per_s: rate };
       const cell = part === "device" ? name : `${name}, ${count} requests`;
       await bench.cell(`${cell}/${policy}/${rate} per s`, columns, async () => {
-        const requests = virtualRequests(bench, count, rate, 1_000_000);
+        const requests = virtualRequests(bench, count, rate, 1_000_000, COMPLETION_TOKENS);
         const simulated = await world(DEVICES[name], policyFlags(policy)[1]);
         const { run, busyMs } = await simulateReplicas(simulated, requests, 1, bench.stop);
         const row = figureColumns(figuresOf(run, unjudged(count), "open", bench.options.targets));
@@ -197,8 +196,14 @@ async function runDevices(bench: Bench): Promise<void> {
 async function runReplicas(bench: Bench): Promise<void> {
   for (const { replicas, requests: count, perSecond } of bench.options.quick ? REPLICAS_QUICK : REPLICAS) {
     const columns = { part: "replicas", device: DEVICES.h100.name, policy: "dynamic", rate_per_s: perSecond };
-    await bench.cell(`replicas/${replicas}`, { ...columns, replicas }, async () => {
-      const requests = virtualRequests(bench, count, perSecond, Math.ceil(count * PICTURES_SHARE));
+    await bench.cell(`replicas/${replicas}/${count} requests`, { ...columns, replicas }, async () => {
+      const requests = virtualRequests(
+        bench,
+        count,
+        perSecond,
+        Math.ceil(count * PICTURES_SHARE),
+        ANSWER_TOKENS,
+      );
       const simulated = await world(DEVICES.h100, "dynamic");
       const { run } = await simulateReplicas(simulated, requests, replicas, bench.stop);
       return figureColumns(figuresOf(run, unjudged(count), "open", bench.options.targets));

@@ -28,10 +28,6 @@ export interface LinePlot {
 export type Specification = Readonly<Record<string, unknown>>;
 
 const PANEL = { width: 300, height: 240 };
-/** Characters that fit side by side under a panel. */
-const LABEL_CHARACTERS_MAX = 32;
-/** Panels in a row. */
-const COLUMNS = 2;
 export const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json";
 
 function scaleOf(axis: Axis): Specification {
@@ -93,6 +89,11 @@ export const LOOKS = {
     view: { stroke: null },
   },
 };
+
+/** Characters that fit side by side under a panel. */
+const LABEL_CHARACTERS_MAX = 32;
+/** Panels in a row. */
+const COLUMNS = 2;
 
 export function linePlot(plot: LinePlot): Specification {
   const names = [...new Set(plot.rows.map((row) => String(row[plot.series.field])))];

@@ -21,6 +21,8 @@ export interface Chosen {
   readonly policy: Policy;
   readonly itlTargetMs: number;
   readonly prefixCache: boolean;
+  /** Every request has one run of pages. */
+  readonly contiguous: boolean;
   readonly loadMs: number;
 }
 
@@ -53,8 +55,8 @@ export function chosenLines(o: Chosen): string[] {
     device(facts),
     `model: ${o.modelName} (${o.architecture}), loaded in ${(o.loadMs / 1000).toFixed(1)} s`,
     `KV pool: ${size(facts.pageCount * facts.pageBytes)}, ${poolTokens(facts)} tokens in ${facts.kvDtype}${
-      copies(o)
-    }`,
+      o.contiguous ? ", one run a request" : ""
+    }${copies(o)}`,
     `longest context: ${o.maxModelLen} tokens; default max_tokens: ${
       o.defaultMaxTokens ?? "what fits"
     }; sequences at one time: ${o.maxNumSeqs}`,

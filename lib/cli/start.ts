@@ -195,6 +195,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       policy: options.policy,
       itlTargetMs: options.itlTarget,
       prefixCache,
+      contiguous,
       loadMs: systemClock.now() - begun,
     });
     for (const line of lines) say(line);

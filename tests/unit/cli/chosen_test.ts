@@ -39,6 +39,7 @@ Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default 
     policy: { kind: "static", prefill: 1, compress: 1, decode: 8 } as const,
     itlTargetMs: 100,
     prefixCache: true,
+    contiguous: false,
     loadMs: 1234,
   };
   assert.deepEqual(chosenLines(chosen), [
@@ -53,6 +54,10 @@ Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default 
   assert.equal(
     compressing[2],
     "KV pool: 8.0 MiB, 3264 tokens in f16; a prompt of 2176 fits with its copy by knorm:0.5",
+  );
+  assert.equal(
+    chosenLines({ ...chosen, contiguous: true })[2],
+    "KV pool: 8.0 MiB, 3264 tokens in f16, one run a request",
   );
   const wasm = { ...ENGINE_FACTS, backend: "wasm", adapter: "WebAssembly SIMD, 2 threads" };
   assert.equal(chosenLines({ ...chosen, facts: wasm })[0], "device: WebAssembly SIMD, 2 threads");
