@@ -70,14 +70,7 @@ function chainKernel(): (turns: number) => void {
   return instance.exports.chain as (turns: number) => void;
 }
 
-const NO_KERNELS: KernelUse = {
-  formats: [],
-  families: [],
-  activations: [],
-  caches: [],
-  segments: [],
-  folds: false,
-};
+const NO_KERNELS: KernelUse = { formats: [], families: [], activations: [], caches: [], segments: [] };
 
 async function open(
   threads: number,
