@@ -20,8 +20,11 @@ Deno.test("withTrained says what was trained, or that nothing was", () => {
     const found = withTrained(asked, compressors);
     return "problem" in found ? found.problem : assert.fail("it was taken");
   };
-  assert.match(problem(COMPRESSORS), /trained for: 0\.5 \(2 to 1\), 0\.666667 \(3 to 1\)$/);
+  assert.match(problem(COMPRESSORS), /trained for: 0\.5 \(2 to 1\), 0\.666666667 \(3 to 1\)$/);
   assert.match(problem([]), /no learned compressor/);
+  // What is offered can be written down.
+  const offered = Number(/, ([\d.]+) \(3 to 1\)/.exec(problem(COMPRESSORS))![1]);
+  assert("compression" in withTrained(usualCompression("learned", offered), COMPRESSORS));
 });
 
 Deno.test("keptByLayer of learned counts pictures and text apart, in every layer alike", () => {
