@@ -37,14 +37,7 @@ function rate(name: string, multiplyAdds: number): number {
   return multiplyAdds / percentile(samples.get(name)!, 0.5) / 1e6;
 }
 
-const NO_KERNELS: KernelUse = {
-  formats: [],
-  families: [],
-  activations: [],
-  caches: [],
-  segments: [],
-  folds: false,
-};
+const NO_KERNELS: KernelUse = { formats: [], families: [], activations: [], caches: [], segments: [] };
 
 async function open(
   threads: number,

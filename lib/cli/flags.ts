@@ -6,6 +6,7 @@ import {
   WAITING_TOKENS_MAX,
 } from "../core/limits.ts";
 import type { WeightStorage } from "../engine/device.ts";
+import { FACTOR_MAX } from "../model/compressor.ts";
 import type { LoadFormat } from "../model/directory.ts";
 import type { KvDtype } from "../ops/kv.ts";
 import type { Compression } from "../../scheduler/messages.ts";
@@ -303,7 +304,7 @@ export const TRAIN_FLAGS = {
   ),
   factor: many(
     { metavar: "N", help: "tokens that become one; several are trained one after the other", shown: "5" },
-    readWhole(2, 64),
+    readWhole(2, FACTOR_MAX),
   ),
   steps: one(
     { metavar: "N", help: "steps of gradient descent a factor", fallback: 1500 },

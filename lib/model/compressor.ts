@@ -11,6 +11,9 @@ export type CompressorKind = typeof COMPRESSOR_KINDS[number];
 /** Places of the linear layers among activations and dropouts, as checkpoints name them. */
 export const COMPRESSOR_LINEARS = [0, 3, 6] as const;
 
+/** Largest factor: what one row of a group takes is bounded, whatever a file says. */
+export const FACTOR_MAX = 64;
+
 /** Segments that make fewer groups stay as they are, where the file does not say otherwise. */
 export const MIN_GROUPS_DEFAULT = 2;
 

@@ -9,6 +9,7 @@ import {
   type Compressor,
   COMPRESSOR_LINEARS,
   compressorTensor,
+  FACTOR_MAX,
   kindsOf,
   MIN_GROUPS_DEFAULT,
 } from "./compressor.ts";
@@ -79,6 +80,9 @@ function fromTensors(
 /** Throws StartError for a tensor that is missing or of a shape that does not fit the model. */
 function checkTensors(bytes: ByteSource, compressor: Compressor, { layers, headDim }: Shape): void {
   const { factor, tensors } = compressor;
+  if (factor > FACTOR_MAX) {
+    throw new StartError(`${bytes.name}: the compression factor is ${factor}, more than ${FACTOR_MAX}`);
+  }
   for (const kind of kindsOf(compressor)) {
     for (let layer = 0; layer < layers; layer++) {
       for (const linear of COMPRESSOR_LINEARS) {

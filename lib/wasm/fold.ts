@@ -10,7 +10,7 @@ import { foldKernels, ROWS_BEYOND } from "./fold_kernels.ts";
 import { addBias } from "./fold_bias.ts";
 import type { Kernel, Machine } from "./machine.ts";
 import { tilesOf } from "./matmul_kernels.ts";
-import { headBytes, PAGES_WORDS, readPages } from "./page.ts";
+import { PAGES_WORDS, readPages } from "./page.ts";
 import { PANEL } from "./panel.ts";
 import type { WasmMatrix } from "./weights.ts";
 
@@ -113,16 +113,14 @@ export function runKvFold(machine: Machine, w: Uint32Array): void {
     const group = unit % groups, layer = (unit - group) / groups;
     const at = w[FoldWord.groups] + KV_GROUP_WORDS * group,
       limit = Math.min(most, groups - group, end - unit);
-    const raw = u32[at + 3] === KV_RAW, slotsEach = raw ? 1 : factor, runBytes = slotsEach * slotBytes;
+    const raw = u32[at + 3] === KV_RAW, slotsEach = raw ? 1 : factor;
     count = 1;
     while (count < limit && follows(u32, at, count, slotsEach)) count++;
     const source = u32[at + 1], target = u32[at + 2], job = jobs + JOB_WORDS * (u32[at] + layer);
-    const tableOf = (word: number, slot: number) => (jobs + u32[job + word] + Math.floor(slot / slots)) * 4;
-    const from = tableOf(JobWord.sourceTable, source), to = tableOf(JobWord.targetTable, target);
-    for (let head = 0; head < kvHeads; head++) {
-      const place = address + head * headBytes(page), behind = head * count * runBytes;
-      rows(from, source % slots, count * slotsEach, place, pageBytes, scratch + behind, values + behind);
-    }
+    const fromPage = Math.floor(source / slots), toPage = Math.floor(target / slots);
+    const from = (jobs + u32[job + JobWord.sourceTable] + fromPage) * 4;
+    const to = (jobs + u32[job + JobWord.targetTable] + toPage) * 4;
+    rows(from, source - fromPage * slots, count * slotsEach, address, pageBytes, scratch, values, kvHeads);
     let key = scratch, value = values, keyBytes = slotBytes, valueBytes = slotBytes;
     if (!raw) {
       const index = layer * w[FoldWord.networks] + u32[at + 3];
@@ -137,11 +135,8 @@ export function runKvFold(machine: Machine, w: Uint32Array): void {
       keyBytes = network.keys[LINEARS - 1].outputBytes;
       valueBytes = network.values[LINEARS - 1].outputBytes;
     }
-    for (let head = 0; head < kvHeads; head++) {
-      const place = address + head * headBytes(page), row = head * count;
-      const rowsAt = [key + row * keyBytes, keyBytes, value + row * valueBytes, valueBytes] as const;
-      stores(...rowsAt, to, target % slots, count, place, pageBytes);
-    }
+    const slot = target - toPage * slots;
+    stores(key, keyBytes, value, valueBytes, to, slot, count, address, pageBytes, kvHeads);
   }
 }
 

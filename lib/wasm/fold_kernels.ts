@@ -22,14 +22,14 @@ import {
 } from "./emit.ts";
 import { HALF_SCALE, narrowToHalves, widenHalves } from "./half.ts";
 import type { Kernels, Machine } from "./machine.ts";
-import { halfBytes, pageKey, type PageShape } from "./page.ts";
+import { halfBytes, headBytes, pageKey, type PageShape } from "./page.ts";
 import { KV_ELEMENT_BYTES } from "../ops/kv.ts";
 import { addStore } from "./rope.ts";
 
 /** Rows behind the last one that `rows` may write keys to: slots come in fours. */
 export const ROWS_BEYOND = 3;
 
-/** rows and stores; addresses in bytes, `head` that of the head in page 0, `table` that of the page's number, `slot` inside that page. */
+/** rows and stores; addresses in bytes, `head` that of the first head in page 0, `table` that of the page's number, `slot` inside that page. */
 export function foldKernels(machine: Machine, page: PageShape): Kernels {
   return machine.kernels(`fold ${pageKey(page)}`, () => {
     const module = new ModuleBuilder();
@@ -71,10 +71,11 @@ function transpose(x: readonly Local[], t: readonly Local[]): Code {
   );
 }
 
-/** rows(table, slot, count, head, pageBytes, keys, values): [count][headDim] each; what is behind the keys is overwritten. */
+/** rows(table, slot, count, head, pageBytes, keys, values, heads): [heads][count][headDim] each; what is behind the keys is overwritten. */
 function addRows(module: ModuleBuilder, page: PageShape): void {
   const { headDim, slots, dtype } = page, size = KV_ELEMENT_BYTES[dtype], rowBytes = headDim * 4;
-  module.add("rows", integers(7), (f, table, slot, count, head, pageBytes, keys, values) => {
+  module.add("rows", integers(8), (f, firstTable, firstSlot, all, head, pageBytes, keys, values, heads) => {
+    const table = f.i32(), slot = f.i32(), count = f.i32();
     const key = f.i32(), value = f.i32(), here = f.i32(), end = f.i32(), to = f.i32();
     const x = f.vectors(4), temporaries = f.vectors(4);
     const fourKeys = range(headDim / 4).map((quad) =>
@@ -87,7 +88,7 @@ function addRows(module: ModuleBuilder, page: PageShape): void {
     const oneValue = range(headDim / 4).map((quad) =>
       v128.store(get(values), widened(f, page, value, 4 * quad), quad * 16)
     );
-    return doWhile(
+    const oneHead = doWhile(
       get(count),
       set(here, i32.sub(i32.const(slots), get(slot))),
       set(here, i32.select(get(count), get(here), i32.ltU(get(count), get(here)))),
@@ -116,16 +117,26 @@ function addRows(module: ModuleBuilder, page: PageShape): void {
       set(slot, i32.const(0)),
       advance(table, 4),
     );
+    return doWhile(
+      get(heads),
+      set(table, get(firstTable)),
+      set(slot, get(firstSlot)),
+      set(count, get(all)),
+      oneHead,
+      advance(head, headBytes(page)),
+      advance(heads, -1),
+    );
   });
 }
 
-/** stores(keys, bytes between them, values, bytes between them, table, slot, count, head, pageBytes). */
+/** stores(keys, bytes between them, values, bytes between them, table, slot, count, head, pageBytes, heads): as many rows a head. */
 function addStores(module: ModuleBuilder, page: PageShape): void {
   const { headDim, slots, dtype } = page, size = KV_ELEMENT_BYTES[dtype], one = addStore(module, page);
   module.add(
     "stores",
-    integers(9),
-    (f, keys, keyBytes, values, valueBytes, table, slot, count, head, pageBytes) => {
+    integers(10),
+    (f, keys, keyBytes, values, valueBytes, firstTable, firstSlot, all, head, pageBytes, heads) => {
+      const table = f.i32(), slot = f.i32(), count = f.i32();
       const base = f.i32(), to = f.i32(), taken = f.i32();
       const x = f.vectors(4), temporaries = f.vectors(4);
       const put = (value: Local, element: number) => {
@@ -170,7 +181,7 @@ function addStores(module: ModuleBuilder, page: PageShape): void {
         set(taken, i32.const(4)),
       );
       const fits = i32.and(i32.ltU(i32.const(3), get(count)), i32.ltU(get(slot), i32.const(slots - 3)));
-      return doWhile(
+      const oneHead = doWhile(
         get(count),
         either(
           fits,
@@ -185,6 +196,15 @@ function addStores(module: ModuleBuilder, page: PageShape): void {
         set(slot, i32.add(get(slot), get(taken))),
         when(i32.eq(get(slot), i32.const(slots)), set(slot, i32.const(0)), advance(table, 4)),
         set(count, i32.sub(get(count), get(taken))),
+      );
+      return doWhile(
+        get(heads),
+        set(table, get(firstTable)),
+        set(slot, get(firstSlot)),
+        set(count, get(all)),
+        oneHead,
+        advance(head, headBytes(page)),
+        advance(heads, -1),
       );
     },
   );

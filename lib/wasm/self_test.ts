@@ -29,8 +29,8 @@ export interface KernelUse {
   readonly caches: readonly { readonly dtype: KvDtype; readonly headDim: number }[];
   /** Head dims of segment attention. */
   readonly segments: readonly number[];
-  /** Whether kv_fold runs, with every cache. */
-  readonly folds: boolean;
+  /** Whether kv_fold runs, with every cache; absent: it does not. */
+  readonly folds?: boolean;
 }
 
 /** One of each kind. Heads of five vectors: passes over channels end in a part, and rotated pairs in two scalars. */

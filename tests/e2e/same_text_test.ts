@@ -76,9 +76,16 @@ function assertSame(answers: readonly Answer[], expected: readonly Answer[], whe
   }
 }
 
+/** With what the default model's compressor says of itself. */
+const LEARNED: Compression = {
+  ...compressionBy("learned", 0.8),
+  settings: { min_groups: 2, images: true },
+};
+
 const COMPRESSIONS: readonly (readonly [string, Compression | null])[] = [
   ["raw", null],
   ["compressed", compressionBy("knorm", 0.5)],
+  ["folded", LEARNED],
   ["packed", compressionBy("streaming", 0.2, { quantise: { bits: 8, tail: "float" } })],
 ];
 

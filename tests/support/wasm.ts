@@ -3,14 +3,7 @@ import { WasmBackend, type WasmOptions } from "../../lib/wasm/backend.ts";
 import type { KernelUse } from "../../lib/wasm/self_test.ts";
 
 /** A start without the self-test of matmul, activations and attention, which one test file runs in full. */
-export const NO_KERNELS: KernelUse = {
-  formats: [],
-  families: [],
-  activations: [],
-  caches: [],
-  segments: [],
-  folds: false,
-};
+export const NO_KERNELS: KernelUse = { formats: [], families: [], activations: [], caches: [], segments: [] };
 
 /** Runs `use` on a backend of its own, which is closed at the end. */
 export async function withWasm<Result>(

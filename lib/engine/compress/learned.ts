@@ -58,7 +58,7 @@ export function withTrained<C extends Compression>(
   const trained = compressors.find(({ factor }) => factor === factorOf(size));
   if (trained !== undefined) return { compression: { ...compression, settings: settingsOf(trained) } };
   if (compressors.length === 0) return { problem: "this model has no learned compressor" };
-  const offered = compressors.map(({ factor }) => `${Number((1 - 1 / factor).toFixed(6))} (${factor} to 1)`);
+  const offered = compressors.map(({ factor }) => `${Number((1 - 1 / factor).toFixed(9))} (${factor} to 1)`);
   return {
     problem: `ratio of learned must be one that this model's compressor was trained for: ${
       offered.join(", ")

@@ -105,6 +105,7 @@ Deno.test("openCompressor refuses a binary file that is of another model, versio
   assert.match(await refusal(changed(5, 16)), /head dimension is 16, expected 8/);
   assert.match(await refusal(changed(7, 1)), /factor is 1/);
   assert.match(await refusal(changed(7, 4)), /"compress_tk\.0\.0\.weight" is \[8, 40\], expected \[8, 32\]/);
+  assert.match(await refusal(changed(7, 65)), /factor is 65, more than 64/);
   assert.match(await refusal(changed(8, 0)), /least number of groups is 0/);
   assert.match(await refusal(changed(9, 9)), /weights a layer is 9, expected 6 or 12/);
   assert.match(await refusal(bytes().slice(0, 30)), /truncated/);
