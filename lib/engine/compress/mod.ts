@@ -44,23 +44,8 @@ export function needOf({ method, settings }: Compression): Need | null {
   return METHODS[method].need(settings);
 }
 
-/** Methods that a request may name through the API: those that ask nothing of prefill. */
-export const COMPRESSION_METHODS = ["streaming", "knorm", "mean-pool"] as const;
-export type CompressionMethod = typeof COMPRESSION_METHODS[number];
-
 /** A method with its usual settings. */
 export function usualCompression(method: MethodName, ratio: number): Compression {
   const entries = Object.entries(METHODS[method].settings).map(([name, { usual }]) => [name, usual] as const);
   return { method, size: { ratio }, settings: Object.fromEntries(entries), rerotate: false, quantise: null };
-}
-
-/** Why `ratio` does not fit `method`, or null. */
-export function ratioProblem(method: CompressionMethod, ratio: number): string | null {
-  if (!(ratio > 0 && ratio < 1)) return `ratio must be above 0 and below 1, got ${ratio}`;
-  return METHODS[method].sizeProblem({ ratio });
-}
-
-/** Slots that remain of `slots` stored ones in each layer, with usual settings. */
-export function keptSlots(method: CompressionMethod, ratio: number, slots: number): number {
-  return keptByLayer(usualCompression(method, ratio), { slots: Uint32Array.of(slots), images: [] })[0];
 }
