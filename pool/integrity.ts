@@ -58,7 +58,10 @@ export function checkPool(pool: KvPool): void {
     for (const table of pages.table.tables) {
       takeFor(table.subarray(pages.sharedPages), "is private to a sequence");
     }
-    for (const table of [pages.keep, ...pages.target?.tables ?? []]) {
+    const { keep, packed, target, targetPacked } = pages;
+    const apart = packed === null ? [] : [packed.codes, packed.room];
+    if (targetPacked !== null) apart.push(targetPacked.codes);
+    for (const table of [keep, ...apart, ...target?.tables ?? []]) {
       takeFor(table, "is private to a sequence");
     }
   }

@@ -8,6 +8,7 @@ import type { TemplateMessage, TextProcessor } from "../lib/text/text.ts";
 import { chainOf, type PoolShape, type PrefixChain } from "../pool/mod.ts";
 import { keepPages, keptOf } from "./compression.ts";
 import type { ChatMessage, Compression, GenerateRequest, Prompt } from "./messages.ts";
+import { packingOf, type PackRule, packRule } from "./packing.ts";
 import { pictureHash, type PictureStore } from "./pictures.ts";
 import { completionTokensMax } from "./room.ts";
 
@@ -51,6 +52,8 @@ export interface AdmittedPrompt {
   readonly compression: Compression | null;
   /** Pages in which prefill keeps what compression needs; they go back with the raw cache. */
   readonly keepPages: number;
+  /** How what compression keeps is packed; null where it is not. */
+  readonly packRule: PackRule | null;
   /** What of it may be shared with other prompts that begin alike. */
   readonly chain: PrefixChain;
 }
@@ -60,7 +63,7 @@ export interface AdmissionParts {
   readonly images: ImagePreparer;
   readonly pictures: PictureStore;
   readonly pool: PoolShape;
-  readonly facts: Pick<EngineFacts, "shape" | "layers" | "pageBytes">;
+  readonly facts: Pick<EngineFacts, "shape" | "layers" | "pageBytes" | "kvDtype">;
   readonly model: ModelFacts;
   readonly defaults: RequestDefaults;
 }
@@ -82,7 +85,8 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
     ? null
     : keptOf(compression, ids.length, parts.pool.layers, spansOf(images));
   const keep = compression === null || kept === null ? 0 : keepPages(compression, ids.length, parts.facts);
-  const maxTokens = maxTokensOf(request, ids.length, kept, keep, parts);
+  const rule = compression === null ? null : packRule(compression, parts.facts);
+  const maxTokens = maxTokensOf(request, ids.length, kept, keep, rule, parts);
   if (!parts.pictures.fits(images)) {
     throw new RequestError(
       "context_length_exceeded",
@@ -97,6 +101,7 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
     maxTokens,
     compression,
     keepPages: keep,
+    packRule: rule,
     chain: chainOf(ids, parts.pool.pageSlots, images, `${request.tenant}\0${request.cacheSalt}`),
   };
 }
@@ -231,11 +236,18 @@ function maxTokensOf(
   promptTokens: number,
   kept: Uint32Array | null,
   keep: number,
+  rule: PackRule | null,
   { model, pool, defaults }: AdmissionParts,
 ): number {
   const { maxModelLen } = model;
   const contextMax = maxModelLen - promptTokens;
-  const poolMax = completionTokensMax(pool, promptTokens, kept, keep);
+  const poolMax = completionTokensMax(
+    pool,
+    promptTokens,
+    kept,
+    keep,
+    kept === null ? null : packingOf(rule, kept),
+  );
   const asked = request.maxTokens;
   if (contextMax < 1) {
     throw new RequestError(

@@ -4,6 +4,7 @@ import { computedFrom, needBytes } from "../lib/engine/compress/need.ts";
 import type { ImageSpan, MethodName } from "../lib/engine/compress/method.ts";
 import { parseCompression as parseMethod, type SettingsProblem } from "../lib/engine/compress/settings.ts";
 import type { EngineFacts } from "../lib/engine/engine.ts";
+import { PACK_SLOTS } from "../lib/ops/kv.ts";
 import type { Compression } from "./messages.ts";
 
 /** What `auto` does when memory is short: it needs nothing but the cache, and costs least on the default model. */
@@ -22,7 +23,9 @@ export function parseCompression(asked: Readonly<Record<string, unknown>>): Pars
   const record = Object.fromEntries(
     Object.entries(asked).filter(([, value]) => value !== null && value !== undefined),
   );
-  const { method, min_tokens: least, ...rest } = record;
+  const { min_tokens: least, ...rest } = record;
+  // Who asks for quantisation alone keeps all slots.
+  const method = rest.method ?? (rest.quantize === undefined ? undefined : "none");
   if (method === "none" && rest.quantize === undefined) return { ok: true, compression: null };
   const underPressure = method === "auto";
   const minTokens = least ?? (underPressure ? AUTO_MIN_TOKENS : 0);
@@ -36,12 +39,6 @@ export function parseCompression(asked: Readonly<Record<string, unknown>>): Pars
   const size = "budget" in rest || !underPressure ? {} : { ratio: AUTO_RATIO };
   const parsed = parseMethod({ ...size, ...rest, method: underPressure ? AUTO_METHOD : method });
   if (!parsed.ok) return parsed;
-  if (parsed.compression.quantise !== null) {
-    return {
-      ok: false,
-      problem: { field: "quantize", kind: "unknown", message: "quantised caches are not served yet" },
-    };
-  }
   return { ok: true, compression: { ...parsed.compression, underPressure, minTokens } };
 }
 
@@ -54,7 +51,8 @@ export function keptOf(
 ): Uint32Array | null {
   if (slots < compression.minTokens) return null;
   const kept = keptByLayer(compression, { slots: new Uint32Array(layers).fill(slots), images });
-  return kept.some((count) => count < slots) ? kept : null;
+  const packs = compression.quantise !== null;
+  return kept.some((count) => count < slots || (packs && count >= PACK_SLOTS)) ? kept : null;
 }
 
 /** Pages in which prefill keeps what the method needs of a prompt. */

@@ -2,7 +2,7 @@
  * What a request comes to hold. A sequence that is compressed holds its raw cache and the kept slots at one moment; the
  * raw pages come back then and the completion grows into them, so the larger of the two moments counts.
  */
-import type { PoolShape } from "../pool/mod.ts";
+import { type Packing, type PoolShape, roomPages } from "../pool/mod.ts";
 import { pagesForSlots } from "../pool/page_table.ts";
 
 /** Pages of `slots` slots in every layer. */
@@ -10,18 +10,28 @@ export function uniformPages(shape: PoolShape, slots: number): number {
   return shape.layers * pagesForSlots(slots, shape.pageSlots);
 }
 
-/** Pages of slots[l] + `more` slots in layer l. */
-export function pagesAfter(shape: PoolShape, slots: ArrayLike<number>, more: number): number {
-  let pages = 0;
+/** Pages of slots[l] + `more` slots in layer l, the first of them packed as `packing` says. */
+export function pagesAfter(
+  shape: PoolShape,
+  slots: ArrayLike<number>,
+  more: number,
+  packing: Packing | null = null,
+): number {
+  let pages = packing === null ? 0 : packing.codePages + roomPages(packing, shape.pageSlots);
   for (let layer = 0; layer < shape.layers; layer++) {
-    pages += pagesForSlots(slots[layer] + more, shape.pageSlots);
+    pages += pagesForSlots(slots[layer] + more - (packing?.slots[layer] ?? 0), shape.pageSlots);
   }
   return pages;
 }
 
+/** Pages of a copy of `kept` slots while it is written: what is packed stands in it raw beside its codes. */
+export function copyPages(shape: PoolShape, kept: ArrayLike<number>, packing: Packing | null): number {
+  return pagesAfter(shape, kept, 0) + (packing?.codePages ?? 0);
+}
+
 /**
  * Pages at the fullest moment. `kept`: slots that remain of the prompt in each layer, null without compression.
- * `keep`: pages in which prefill keeps what compression needs, until then. The token generated last is never stored.
+ * `packing`: what of them is packed. `keep`: pages in which prefill keeps what compression needs, until then. The token generated last is never stored.
  */
 export function peakPages(
   shape: PoolShape,
@@ -29,11 +39,12 @@ export function peakPages(
   kept: ArrayLike<number> | null,
   keep: number,
   maxTokens: number,
+  packing: Packing | null = null,
 ): number {
   const more = Math.max(0, maxTokens - 1);
   if (kept === null) return uniformPages(shape, promptTokens + more);
-  const both = uniformPages(shape, promptTokens) + keep + pagesAfter(shape, kept, 0);
-  return Math.max(both, pagesAfter(shape, kept, more));
+  const both = uniformPages(shape, promptTokens) + keep + copyPages(shape, kept, packing);
+  return Math.max(both, pagesAfter(shape, kept, more, packing));
 }
 
 /** Tokens that a completion may have in a pool that is otherwise empty; below 1 when the prompt itself does not fit. */
@@ -42,13 +53,14 @@ export function completionTokensMax(
   promptTokens: number,
   kept: ArrayLike<number> | null,
   keep: number,
+  packing: Packing | null = null,
 ): number {
-  if (peakPages(shape, promptTokens, kept, keep, 1) > shape.pageCount) return 0;
+  if (peakPages(shape, promptTokens, kept, keep, 1, packing) > shape.pageCount) return 0;
   // The layers fill their last pages at different tokens: search the largest completion that fits.
   let least = 1, most = Math.floor(shape.pageCount / shape.layers) * shape.pageSlots * shape.layers;
   while (least < most) {
     const middle = Math.ceil((least + most) / 2);
-    if (peakPages(shape, promptTokens, kept, keep, middle) <= shape.pageCount) least = middle;
+    if (peakPages(shape, promptTokens, kept, keep, middle, packing) <= shape.pageCount) least = middle;
     else most = middle - 1;
   }
   return least;

@@ -2,6 +2,7 @@
 import type { EngineFacts } from "../engine/engine.ts";
 import type { Compression } from "../../scheduler/messages.ts";
 import { keepPages, keptOf } from "../../scheduler/compression.ts";
+import { packingOf, packRule } from "../../scheduler/packing.ts";
 import { type Policy, policyText } from "../../scheduler/policy.ts";
 import { completionTokensMax } from "../../scheduler/room.ts";
 import type { Windows } from "../../scheduler/window.ts";
@@ -39,7 +40,9 @@ export function compressibleTokens(facts: EngineFacts, compression: Compression)
 
 function completionOf(facts: EngineFacts, compression: Compression, tokens: number): number {
   const kept = keptOf(compression, tokens, facts.layers, []);
-  return completionTokensMax(facts, tokens, kept, kept === null ? 0 : keepPages(compression, tokens, facts));
+  if (kept === null) return completionTokensMax(facts, tokens, null, 0);
+  const packing = packingOf(packRule(compression, facts), kept);
+  return completionTokensMax(facts, tokens, kept, keepPages(compression, tokens, facts), packing);
 }
 
 export function chosenLines(o: Chosen): string[] {

@@ -130,7 +130,7 @@ export const SERVE_FLAGS = {
   ),
   kvCompress: one<Compression | null>(
     {
-      metavar: "METHOD[:RATIO]",
+      metavar: "METHOD[:RATIO][:int8|int4]",
       help:
         `compression of requests that name none; the ratio is the fraction removed, ${RATIO_DEFAULT} where none is given`,
       fallback: null,

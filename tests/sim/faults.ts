@@ -34,6 +34,7 @@ export const FAULTS = [
   "resumed sequence",
   "compressed sequence that was preempted",
   "compressed sequence that was resumed",
+  "cache of packed slots",
   "cache written shorter because memory was short",
   "reader that leaves while its sequence is preempted",
   "prompt that began with cached pages",

@@ -4,6 +4,7 @@
  * answer can be computed without pages ({@link expectedTokens}).
  */
 import { assert, AssertionError } from "../../lib/core/assert.ts";
+import { wholeTable } from "../../lib/engine/compress/pack.ts";
 import type {
   CompressSequence,
   EncodeImage,
@@ -106,6 +107,11 @@ export function expectedTokens(o: ExpectedCompletion): number[] {
   return tokens;
 }
 
+/** What is unpacked of a layer before it attends. */
+function codesOf(pages: ScriptedPages, { packed }: ForwardSequence, layer: number): readonly number[] {
+  return packed ? pages.readCodes(packed.pages, layer) : [];
+}
+
 export class ScriptedEngine implements Engine {
   /** Wrong calls, in words. Empty at the end of every test. */
   readonly violations: string[] = [];
@@ -143,7 +149,13 @@ export class ScriptedEngine implements Engine {
     return await this.#call("forward", sequences.length, total, () => {
       assert(total <= this.facts.stepTokensMax, `a step of ${total} tokens fits the device`);
       this.#requireApart(
-        sequences.map(({ pageTables, slotBase }) => ({ tables: pageTables, written: slotBase })),
+        sequences.flatMap(({ pageTables, slotBase, packed }) => [
+          {
+            tables: pageTables,
+            written: slotBase.map((slots, layer) => slots - (packed?.slots[layer] ?? 0)),
+          },
+          { tables: packed ? [packed.room, packed.pages] : [], written: [0, 0] },
+        ]),
       );
       return sequences.map((sequence) => this.#forward(sequence));
     });
@@ -152,17 +164,24 @@ export class ScriptedEngine implements Engine {
   async compress(sequences: readonly CompressSequence[]): Promise<void> {
     const total = sequences.reduce((sum, { slots }) => sum + slots[0], 0);
     await this.#call("compress", sequences.length, total, () => {
-      this.#requireApart(sequences.flatMap(({ slots, sourceTables, targetTables }) => [
+      this.#requireApart(sequences.flatMap(({ slots, sourceTables, targetTables, packed }) => [
         { tables: sourceTables, written: Array.from(slots, () => Infinity) },
         { tables: targetTables, written: Array.from(slots, () => 0) },
+        { tables: packed === null ? [] : [packed.pages], written: [0] },
       ]));
-      for (const { slots, kept, sourceTables, targetTables } of sequences) {
+      for (const { compression, slots, kept, sourceTables, targetTables, packed } of sequences) {
+        assert((packed !== null) === (compression.quantise !== null), "what is quantised has pages for it");
+        const codes: number[][] = [];
         for (let layer = 0; layer < this.facts.layers; layer++) {
           const cells = this.pages.read(sourceTables[layer], slots[layer], layer);
           for (const [slot, content] of keptContents(cells, slots[layer], kept[layer]).entries()) {
             this.pages.write(targetTables[layer], slot, layer, content);
           }
+          if (packed !== null) {
+            codes.push([...this.pages.read(targetTables[layer], packed.slots[layer], layer)]);
+          }
         }
+        if (packed !== null) this.pages.writeCodes(packed.pages, codes);
       }
     });
   }
@@ -201,24 +220,28 @@ export class ScriptedEngine implements Engine {
   }
 
   #forward(sequence: ForwardSequence): SampledToken | "not_finite" | null {
-    const { tokens, positions, slotBase, pageTables, sampling, sampled } = sequence;
-    const { layers, vocabSize } = this.facts;
+    const { tokens, positions, slotBase, sampling, sampled } = sequence;
+    const { layers, vocabSize, pageSlots } = this.facts;
     assert(tokens.length > 0 && positions.length === 3 * tokens.length, "a part has tokens with positions");
-    assert(pageTables.length === layers && slotBase.length === layers, "every layer has a table");
+    assert(sequence.pageTables.length === layers && slotBase.length === layers, "every layer has a table");
+    const seen: Uint32Array[] = [];
     for (let layer = 0; layer < layers; layer++) {
+      // The room holds one layer at a time.
+      const table = wholeTable(sequence, layer, pageSlots);
+      for (const [slot, content] of codesOf(this.pages, sequence, layer).entries()) {
+        this.pages.write(table, slot, layer, content);
+      }
       for (const [index, token] of tokens.entries()) {
         const content = contentOf(this.#tokenContent(token), positions.subarray(3 * index, 3 * index + 3));
-        this.pages.write(pageTables[layer], slotBase[layer] + index, layer, content);
+        this.pages.write(table, slotBase[layer] + index, layer, content);
       }
+      if (sampling !== null) seen.push(this.pages.read(table, slotBase[layer] + tokens.length, layer));
     }
     if (sampling === null) return null;
     if (this.behaviour.notFinite()) {
       this.notFiniteRows++;
       return "not_finite";
     }
-    const seen = pageTables.map((table, layer) =>
-      this.pages.read(table, slotBase[layer] + tokens.length, layer)
-    );
     const id = sample(seen, sampling.seed[0], sampled, vocabSize);
     if (sampling.logprobs === null) return { id, logprob: null, top: [] };
     return { id, logprob: -0.5, top: [{ id, logprob: -0.5 }].slice(0, sampling.logprobs) };

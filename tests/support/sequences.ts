@@ -42,6 +42,7 @@ export function admitted(
     maxTokens: 8,
     compression: null,
     keepPages: 0,
+    packRule: null,
     ...fields,
     images: pictures,
     chain: chainOf(ids, shape.pageSlots, pictures, ""),

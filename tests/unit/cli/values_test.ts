@@ -66,6 +66,15 @@ Deno.test("readCompression takes none, a method, and a method with a ratio that 
   assert.deepEqual(readCompression("mean-pool:0.8"), compressionBy("mean-pool", 0.8));
 });
 
+Deno.test("readCompression takes codes of few bits behind a method, its ratio, or alone", () => {
+  const quantise = { bits: 8, tail: "float" } as const;
+  assert.deepEqual(readCompression("knorm:0.25:int8"), compressionBy("knorm", 0.25, { quantise }));
+  assert.deepEqual(readCompression("knorm:int8"), compressionBy("knorm", 0.5, { quantise }));
+  assert.deepEqual(readCompression("int4")?.quantise?.bits, 4);
+  assert.deepEqual(readCompression("none:int4"), readCompression("int4"));
+  refuses(readCompression, ["none:0.5:int8", "knorm:int8:0.5", "knorm:0.5:int2", "knorm:0.5:int8:int8"]);
+});
+
 Deno.test("readCompression refuses unknown methods and ratios that do not fit", () => {
   refuses(readCompression, [
     "",

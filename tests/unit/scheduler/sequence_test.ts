@@ -24,6 +24,7 @@ function sequenceOf(prompt: Partial<AdmittedPrompt> = {}): Sequence {
     maxTokens: 4,
     compression: null,
     keepPages: 0,
+    packRule: null,
     chain: chainOf(IDS, 2, [], ""),
     ...prompt,
   }, 2);
