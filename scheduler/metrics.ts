@@ -72,9 +72,10 @@ export class SchedulerMetrics {
   /** Sequences whose pages were taken for others, and sequences that came back from it. */
   preempted = 0;
   resumed = 0;
-  /** Caches written shorter; of these, because memory was short. */
+  /** Caches written shorter; of these, because memory was short, and because it was expected to pay. */
   compressed = 0;
   shrunk = 0;
+  paid = 0;
   /** Times that a stream waited for its reader, and how long, seconds. */
   readerPauses = 0;
   readonly readerPauseSeconds = new Histogram(LATENCY_BOUNDS);

@@ -211,7 +211,8 @@ export function createMetrics(service: Service): ServerMetrics {
     "fastcache_compressions_total",
     "Caches written shorter, by what for: the request asked, or memory was short.",
     ["for"],
-    ({ compressed, shrunk }) => by("for", { request: compressed - shrunk, memory: shrunk }),
+    ({ compressed, shrunk, paid }) =>
+      by("for", { request: Math.max(0, compressed - shrunk - paid), memory: shrunk, gain: paid }),
   );
   counter(
     "fastcache_reader_pauses_total",

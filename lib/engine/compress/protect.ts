@@ -33,7 +33,7 @@ export function raiseProtected({ step, jobs, shape: { kvHeads }, prompts }: Batc
   const places: number[] = [];
   let row = 0;
   for (const { slots, protect = [] } of prompts) {
-    for (let end = row + slots.length * kvHeads; row < end; row++) {
+    for (const end = row + slots.length * kvHeads; row < end; row++) {
       for (const { first, count } of protect) {
         for (let slot = first; slot < first + count; slot++) places.push(row * jobs.slotsMax + slot);
       }
