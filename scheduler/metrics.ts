@@ -1,4 +1,5 @@
 /** What the scheduler counts. Plain numbers and histograms; the API turns them into Prometheus' words. */
+import { ShadowRecord } from "./shadow_record.ts";
 import { Histogram } from "../lib/core/metrics.ts";
 import { BATCHING_STAGES, type BatchingStage } from "./window.ts";
 
@@ -84,4 +85,6 @@ export class SchedulerMetrics {
   /** Pictures that went through the tower, and uses of features that were already there. */
   encodedImages = 0;
   sharedImages = 0;
+  /** Answers with and without compression, compared. */
+  readonly shadow = new ShadowRecord();
 }

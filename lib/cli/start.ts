@@ -17,6 +17,7 @@ import { readText } from "../model/json.ts";
 import { openText } from "../text/processor.ts";
 import { KvPool } from "../../pool/mod.ts";
 import { createScheduler, type MeasuredScheduler } from "../../scheduler/mod.ts";
+import { guarded } from "../../scheduler/shadow.ts";
 import { checkDefaultMaxTokens, chooseWindows, contextLimit, fitPool, pictureWarning } from "./choose.ts";
 import { chooseDevice } from "./device.ts";
 import { chosenLines } from "./chosen.ts";
@@ -133,7 +134,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
     const defaultMaxTokens = options.defaultMaxTokens ?? model.generation.maxNewTokens;
     const modelName = options.servedModelName ??
       (options.model === null ? DEFAULT_MODEL_NAME : basename(resolve(modelDir)));
-    const scheduler = createScheduler({
+    const bare = createScheduler({
       engine,
       text,
       images,
@@ -157,6 +158,11 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       pool: new KvPool(facts, { prefixCache: options.prefixCache }),
       clock: systemClock,
       ...(trace === null ? {} : { onPlan: (record) => trace.write(record) }),
+    });
+    const scheduler = guarded(bare, {
+      rate: options.shadowRate,
+      random: systemRandom,
+      compression: options.kvCompress,
     });
     service.open({
       scheduler,
