@@ -118,8 +118,9 @@ export class ShadowGuard implements MeasuredScheduler {
       const compressed = await this.#answer(candidate, named, running.signal);
       const whole = compressed === null ? null : await this.#answer(candidate, null, running.signal);
       this.#running = null;
-      if (compressed === null || whole === null) this.metrics.shadow.dropped++;
-      else this.metrics.shadow.seen(asked, done, compressed, whole);
+      if (compressed !== null && whole !== null) this.metrics.shadow.seen(asked, done, compressed, whole);
+      else if (running.signal.aborted) this.#put(candidate);
+      else this.metrics.shadow.dropped++;
     }
   }
 

@@ -38,7 +38,7 @@ export interface ShadowToken {
 export class ShadowRecord {
   readonly #figures = new Map<string, ShadowFigures>();
   readonly #backings = new Map<string, Backing>();
-  /** Runs that gave way to requests, or found no place to wait. */
+  /** Requests that found no place to wait for their second answer, or lost it, or failed. */
   dropped = 0;
 
   figures(): Iterable<ShadowFigures> {
@@ -60,7 +60,7 @@ export class ShadowRecord {
     const key = keyOf(done), known = this.#figures.get(key);
     const figures = known ??
       {
-        method: done.method,
+        method: methodText(done),
         ratio: ratioText(done),
         runs: 0,
         tokens: 0,
@@ -98,10 +98,15 @@ export class ShadowRecord {
   }
 }
 
-function ratioText({ size }: Compression): string {
+function methodText({ method, quantise }: Compression): string {
+  return quantise === null ? method : `${method}:int${quantise.bits}`;
+}
+
+function ratioText({ method, size }: Compression): string {
+  if (method === "none") return "0.00";
   return "ratio" in size ? size.ratio.toFixed(2) : `budget ${size.budget}`;
 }
 
 function keyOf(compression: Compression): string {
-  return `${compression.method} ${ratioText(compression)}`;
+  return `${methodText(compression)} ${ratioText(compression)}`;
 }

@@ -246,7 +246,7 @@ export function createMetrics(service: Service): ServerMetrics {
   );
   counter(
     "fastcache_shadow_dropped_total",
-    "Requests that were to be answered again and gave way to others.",
+    "Requests that were to be answered again and found no place or failed.",
     [],
     (metrics) => alone(metrics.shadow.dropped),
   );

@@ -50,8 +50,9 @@ Deno.test("ShadowGuard gives way to a request that comes", async () => {
   await until(() => guard.snapshot().running === 1);
   const second = await answerTo(guard, requestOf(PROMPT, { compression: null, id: "second" }));
   assert.equal(second.ids.length, 8);
-  assert.equal(guard.metrics.shadow.dropped, 1);
   assert.equal(guard.metrics.finished.cancelled, 1, "the run that was under way");
+  await until(() => [...guard.metrics.shadow.figures()].length === 1);
+  assert.equal(guard.metrics.shadow.dropped, 0, "it had its turn later");
   await guard.drain(0);
   await closeIdle(service);
 });
@@ -64,6 +65,16 @@ Deno.test("ShadowGuard changes no answer of a request", async () => {
   await guard.drain(0);
   await closeIdle(service);
   await closeIdle(bare);
+});
+
+Deno.test("ShadowGuard drops what finds no place to wait", async () => {
+  const { service, guard } = guardOf({ behaviour: { delay: () => setImmediate() } });
+  const prompts = [..."ABCDEFGHIJKL"].map((letter) => requestOf(letter + PROMPT));
+  await Promise.all(prompts.map((request) => answerTo(guard, request)));
+  // All have ended by the time the first end is read: one runs, eight wait.
+  assert.equal(guard.metrics.shadow.dropped, prompts.length - 1 - 8);
+  await guard.drain(0);
+  await closeIdle(service);
 });
 
 const tokens = (...ids: number[]) => ids.map((id) => ({ id, logprob: -0.5 }));
