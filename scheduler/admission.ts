@@ -1,7 +1,7 @@
 /** What a request asks of this server, counted before anything is reserved; what can never be served is refused here. */
 import { RequestError } from "../lib/core/errors.ts";
 import { IMAGES_PER_REQUEST_MAX } from "../lib/core/limits.ts";
-import type { ImageSpan } from "../lib/engine/compress/method.ts";
+import type { ImageSpan, SlotSpan } from "../lib/engine/compress/method.ts";
 import type { EngineFacts } from "../lib/engine/engine.ts";
 import type { ImagePreparer } from "../lib/image/image.ts";
 import type { TemplateMessage, TextProcessor } from "../lib/text/text.ts";
@@ -10,6 +10,7 @@ import { keepPages, keptOf } from "./compression.ts";
 import type { ChatMessage, Compression, GenerateRequest, Prompt } from "./messages.ts";
 import { packingOf, type PackRule, packRule } from "./packing.ts";
 import { pictureHash, type PictureStore } from "./pictures.ts";
+import { messageSpans } from "./protect.ts";
 import { completionTokensMax } from "./room.ts";
 
 /** The model and the server's choices, as far as admission needs them. */
@@ -54,6 +55,8 @@ export interface AdmittedPrompt {
   readonly keepPages: number;
   /** How what compression keeps is packed; null where it is not. */
   readonly packRule: PackRule | null;
+  /** Tokens that compression leaves alone. */
+  readonly protect: readonly SlotSpan[];
   /** What of it may be shared with other prompts that begin alike. */
   readonly chain: PrefixChain;
 }
@@ -81,9 +84,10 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
   const ids = tokensOf(prompt, sources.length, parts);
   const images = placeImages(ids, sources, prompt, parts.model);
   const compression = request.compression === undefined ? parts.defaults.compression : request.compression;
+  const protect = protectedSpans(compression, prompt, ids, parts);
   const kept = compression === null || compression.underPressure
     ? null
-    : keptOf(compression, ids.length, parts.pool.layers, spansOf(images));
+    : keptOf(compression, ids.length, parts.pool.layers, spansOf(images), protect);
   const keep = compression === null || kept === null ? 0 : keepPages(compression, ids.length, parts.facts);
   const rule = compression === null ? null : packRule(compression, parts.facts);
   if (rule !== null && parts.pool.runPages !== undefined) {
@@ -109,6 +113,7 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
     compression,
     keepPages: keep,
     packRule: rule,
+    protect,
     chain: chainOf(ids, parts.pool.pageSlots, images, `${request.tenant}\0${request.cacheSalt}`),
   };
 }
@@ -180,6 +185,27 @@ function encodePrompt(
       );
     }
   }
+}
+
+function protectedSpans(
+  compression: Compression | null,
+  prompt: Prompt,
+  ids: readonly number[],
+  { text, model }: AdmissionParts,
+): readonly SlotSpan[] {
+  if (compression === null || compression.protect.length === 0) return [];
+  if (prompt.kind !== "chat") {
+    throw new RequestError(
+      "invalid_value",
+      "Only messages can be protected; this prompt has none.",
+      "kv_compression.protect",
+    );
+  }
+  return messageSpans(prompt.messages.map(templateMessage), compression.protect, ids, (messages) => {
+    const rendered = text.render(messages);
+    const pictures = new Array<number>(text.countImages(rendered)).fill(model.imageTokens);
+    return text.encode(rendered, "chat", pictures, model.maxModelLen + 1);
+  });
 }
 
 function templateMessage({ role, content }: ChatMessage): TemplateMessage {

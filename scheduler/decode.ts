@@ -74,7 +74,8 @@ export class Decode implements Actor<StageMessages["decode"]> {
       roster.enterStep(sequence, now);
       return sequence.tokenPart();
     });
-    const work = { items: items.length, size: items.length };
+    const slots = sequences.reduce((sum, sequence) => sum + sequence.slots[0], 0);
+    const work = { items: items.length, size: items.length, slots };
     lane.run("decode", work, () => engine.forward(step), (outcome) => {
       send("decode", { type: "stepped", sequences, outcome });
     });

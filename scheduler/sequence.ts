@@ -124,7 +124,7 @@ export class Sequence implements Ranked {
     this.slots = new Uint32Array(layers);
     const { compression } = prompt;
     if (compression === null || compression.underPressure) return;
-    const kept = keptOf(compression, prompt.ids.length, layers, this.#imageSpans());
+    const kept = keptOf(compression, prompt.ids.length, layers, this.#imageSpans(), prompt.protect);
     if (kept !== null) this.#compressionPoint = this.#pointAt(prompt.ids.length, kept);
   }
 
@@ -170,7 +170,13 @@ export class Sequence implements Ranked {
   keptUnderPressure(): Uint32Array | null {
     const { compression } = this.prompt;
     if (!compression?.underPressure || this.#compressionPoint !== null) return null;
-    return keptOf(compression, this.#stored, this.slots.length, this.#imageSpans());
+    return keptOf(
+      compression,
+      this.#stored,
+      this.slots.length,
+      this.#imageSpans(),
+      this.prompt.protect,
+    );
   }
 
   /** Memory is short: it will be compressed at the token where it stands. Once in its life. */
@@ -257,6 +263,7 @@ export class Sequence implements Ranked {
       packed: this.#packed(this.pages.targetPacked),
       seed: this.request.sampling.seed,
       images: this.#imageSpans(),
+      protect: this.prompt.protect,
     };
   }
 

@@ -77,8 +77,10 @@ function device(facts: EngineFacts): string {
 /** What compression by default makes of the pool: prompt and copy are held at one moment. */
 function copies({ facts, compression }: Chosen): string {
   if (compression === null) return "";
-  const { method, size: asked, underPressure } = compression;
-  const name = "ratio" in asked ? `${method}:${asked.ratio}` : `${method} with ${asked.budget} slots`;
+  const { method, size: asked, quantise, underPressure } = compression;
+  const shorter = "ratio" in asked ? `${method}:${asked.ratio}` : `${method} with ${asked.budget} slots`;
+  const codes = quantise === null ? [] : [`int${quantise.bits}`];
+  const name = (method === "none" ? codes : [shorter, ...codes]).join(":");
   if (underPressure) return `; when it runs short ${name} makes room`;
   return `; a prompt of ${compressibleTokens(facts, compression)} fits with its copy by ${name}`;
 }

@@ -24,6 +24,7 @@ import {
   readOrigin,
   readPolicy,
   readSeconds,
+  readShare,
   readSwitch,
   readText,
   readUrl,
@@ -138,6 +139,15 @@ export const SERVE_FLAGS = {
       shown: "none",
     },
     readCompression,
+  ),
+  shadowRate: one(
+    {
+      metavar: "SHARE",
+      help:
+        "share of compressed requests answered again without compression when the server is idle, to compare",
+      fallback: 0,
+    },
+    readShare,
   ),
   policy: one<Policy>(
     {

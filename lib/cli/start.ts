@@ -25,6 +25,7 @@ import {
   pictureWarning,
   trainedDefault,
 } from "./choose.ts";
+import { guarded } from "../../scheduler/shadow.ts";
 import { chooseDevice } from "./device.ts";
 import { chosenLines } from "./chosen.ts";
 import type { ServeValues } from "./flags.ts";
@@ -144,7 +145,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       (options.model === null ? DEFAULT_MODEL_NAME : basename(resolve(modelDir)));
     const contiguous = options.pool === "contiguous";
     const prefixCache = options.prefixCache && !contiguous;
-    const scheduler = createScheduler({
+    const bare = createScheduler({
       engine,
       text,
       images,
@@ -168,6 +169,11 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       pool: contiguous ? new ContiguousPool(facts) : new KvPool(facts, { prefixCache }),
       clock: systemClock,
       ...(trace === null ? {} : { onPlan: (record) => trace.write(record) }),
+    });
+    const scheduler = guarded(bare, {
+      rate: options.shadowRate,
+      random: systemRandom,
+      compression: options.kvCompress,
     });
     service.open({
       scheduler,

@@ -41,6 +41,13 @@ export function readSeconds(text: string): number {
   return value * 1000;
 }
 
+/** A number from 0 to 1. */
+export function readShare(text: string): number {
+  const value = /^\d*\.?\d+$/.test(text) ? Number(text) : NaN;
+  if (!(value <= 1)) throw new UsageError(`expected a number from 0 to 1, got "${text}"`);
+  return value;
+}
+
 /** `1073741824`, `512MiB`, `1.5 GiB` as bytes. */
 export function readBytes(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text);

@@ -16,7 +16,7 @@ const ANSWER_TOKENS = 96;
 const SMALL_POOL_BYTES = 2 * 1024 ** 2;
 
 function compression(fields: Record<string, unknown>): Compression {
-  const parsed = parseCompression({ min_tokens: 0, ...fields });
+  const parsed = parseCompression(fields);
   assert(parsed.ok && parsed.compression !== null);
   return parsed.compression;
 }
@@ -49,7 +49,8 @@ for (
       (_, index) => Array.from({ length: PROMPT_TOKENS }, (_, at) => 20 + (at * (7 + index) + index) % 60),
     );
     const small = await start({ kvMemory: SMALL_POOL_BYTES });
-    const auto = compression({ method: "auto", ...fields });
+    // A prompt alone is too short for auto, so that only memory makes it compress.
+    const auto = compression({ method: "auto", ...fields, min_tokens: PROMPT_TOKENS + 1 });
     const answers = await Promise.all(
       prompts.map((tokens) => answer(small, tokens, { compression: auto, maxTokens: ANSWER_TOKENS })),
     );

@@ -36,6 +36,7 @@ export const FAULTS = [
   "compressed sequence that was resumed",
   "cache of packed slots",
   "cache written shorter because memory was short",
+  "cache written shorter because it pays",
   "reader that leaves while its sequence is preempted",
   "prompt that began with cached pages",
   "prefix entry that was evicted",

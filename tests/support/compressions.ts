@@ -9,5 +9,5 @@ export function compressionBy(
   ratio: number,
   when: Partial<Pick<Compression, "underPressure" | "minTokens" | "quantise">> = {},
 ): Compression {
-  return { ...usualCompression(method, ratio), underPressure: false, minTokens: 0, ...when };
+  return { ...usualCompression(method, ratio), underPressure: false, minTokens: 0, protect: [], ...when };
 }

@@ -19,8 +19,8 @@ import { ScriptedPages } from "./scripted_pages.ts";
 export type ScriptedCall = "encode" | "forward" | "compress";
 
 export interface ScriptedBehaviour {
-  /** Resolves when the device has finished a call of `items` members with `tokens` tokens, features or stored slots. */
-  readonly delay: (call: ScriptedCall, items: number, tokens: number) => Promise<void>;
+  /** Resolves when the device has finished a call of `items` members with `tokens` tokens, features or stored slots, before which `slots` are stored. */
+  readonly delay: (call: ScriptedCall, items: number, tokens: number, slots: number) => Promise<void>;
   /** Whether this call fails as a whole. */
   readonly fails: (call: ScriptedCall) => boolean;
   /** Whether this row's logits are not numbers. */
@@ -130,7 +130,7 @@ export class ScriptedEngine implements Engine {
 
   async encode(images: readonly EncodeImage[]): Promise<void> {
     const features = images.reduce((sum, { embeddingRows }) => sum + embeddingRows, 0);
-    await this.#call("encode", images.length, features, () => {
+    await this.#call("encode", images.length, features, 0, () => {
       const written = new Set<number>();
       for (const { pixels, embeddingRow, embeddingRows } of images) {
         for (let i = 0; i < embeddingRows; i++) {
@@ -146,7 +146,8 @@ export class ScriptedEngine implements Engine {
 
   async forward(sequences: readonly ForwardSequence[]): Promise<(SampledToken | "not_finite" | null)[]> {
     const total = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    return await this.#call("forward", sequences.length, total, () => {
+    const slots = sequences.reduce((sum, { slotBase }) => sum + slotBase[0], 0);
+    return await this.#call("forward", sequences.length, total, slots, () => {
       assert(total <= this.facts.stepTokensMax, `a step of ${total} tokens fits the device`);
       this.#requireApart(
         sequences.flatMap(({ pageTables, slotBase, packed }) => [
@@ -163,7 +164,7 @@ export class ScriptedEngine implements Engine {
 
   async compress(sequences: readonly CompressSequence[]): Promise<void> {
     const total = sequences.reduce((sum, { slots }) => sum + slots[0], 0);
-    await this.#call("compress", sequences.length, total, () => {
+    await this.#call("compress", sequences.length, total, 0, () => {
       this.#requireApart(sequences.flatMap(({ slots, sourceTables, targetTables, packed }) => [
         { tables: sourceTables, written: Array.from(slots, () => Infinity) },
         { tables: targetTables, written: Array.from(slots, () => 0) },
@@ -195,7 +196,13 @@ export class ScriptedEngine implements Engine {
   }
 
   /** The work is done when the device has finished: pages that were given away too early hold something else by then. */
-  async #call<T>(call: ScriptedCall, items: number, tokens: number, work: () => T): Promise<T> {
+  async #call<T>(
+    call: ScriptedCall,
+    items: number,
+    tokens: number,
+    slots: number,
+    work: () => T,
+  ): Promise<T> {
     if (this.#calls === CALLS_MAX) this.violations.push(`${call} while ${CALLS_MAX} calls are under way`);
     this.#calls++;
     const before = this.#last;
@@ -203,7 +210,7 @@ export class ScriptedEngine implements Engine {
     this.#last = ended;
     try {
       await before;
-      await this.behaviour.delay(call, items, tokens);
+      await this.behaviour.delay(call, items, tokens, slots);
       if (this.behaviour.fails(call)) {
         this.failures++;
         throw new Error("the scripted device failed");

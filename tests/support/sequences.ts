@@ -43,6 +43,7 @@ export function admitted(
     compression: null,
     keepPages: 0,
     packRule: null,
+    protect: [],
     ...fields,
     images: pictures,
     chain: chainOf(ids, shape.pageSlots, pictures, ""),

@@ -27,6 +27,7 @@ function factorOf(size: Size): number {
 export const learned: Method = {
   settings: {},
   rerotates: false,
+  protects: false,
   queryAgnostic: true,
   need: () => null,
   kept({ slots, images }, size, settings) {

@@ -11,6 +11,7 @@ import { meanPool } from "./mean_pool.ts";
 import type { Compression, Method, MethodName, PromptShape } from "./method.ts";
 import type { Need } from "./need.ts";
 import { none } from "./none.ts";
+import { protectedCount, withoutProtected } from "./protect.ts";
 import { pyramidKv } from "./pyramid_kv.ts";
 import { random } from "./random.ts";
 import { snapKv } from "./snap_kv.ts";
@@ -38,7 +39,11 @@ export const METHODS: Readonly<Record<MethodName, Method>> = {
 /** Slots that remain per layer; the scheduler reserves that many before the method runs. */
 export function keptByLayer(compression: Compression, prompt: PromptShape): Uint32Array {
   const { method, size, settings } = compression;
-  return METHODS[method].kept(prompt, size, settings);
+  const fixed = protectedCount(prompt.protect);
+  const kept = METHODS[method].kept(withoutProtected(prompt), size, settings);
+  return fixed === 0
+    ? kept
+    : kept.map((count, layer) => fixed + Math.min(count, prompt.slots[layer] - fixed));
 }
 
 /** What prefill must keep for it; null for nothing. */

@@ -56,6 +56,12 @@ Deno.test("compressionOf takes quantisation with a method, alone, and in the sho
   assert.equal(compressionOf({ quantize: "int4", tail: "group" })?.quantise?.tail, "group");
 });
 
+Deno.test("compressionOf takes messages to protect, and none where the field is absent or empty", () => {
+  const asked = compressionOf({ method: "snapkv", ratio: 0.5, protect: ["last_user", "system"] });
+  assert.deepEqual(asked?.protect, ["system", "last_user"]);
+  assert.deepEqual(compressionOf({ method: "mean-pool", ratio: 0.5, protect: [] })?.protect, []);
+});
+
 Deno.test("compressionOf names the field inside kv_compression, or the short form as a whole", () => {
   const param = (asked: Parameters<typeof compressionOf>[0]) => {
     try {
@@ -71,5 +77,10 @@ Deno.test("compressionOf names the field inside kv_compression, or the short for
   assert.equal(param("snapkv"), "kv_compression");
   assert.equal(param("knorm:half"), "kv_compression");
   assert.equal(param({ method: "knorm", ratio: 0.5, quantize: "int2" }), "kv_compression.quantize");
+  assert.equal(param({ method: "knorm", ratio: 0.5, protect: "system" }), "kv_compression.protect");
+  assert.equal(param({ method: "knorm", ratio: 0.5, protect: ["user"] }), "kv_compression.protect");
+  for (const method of ["mean-pool", "look-m", "chunkkv"]) {
+    assert.equal(param({ method, ratio: 0.5, protect: ["system"] }), "kv_compression.protect");
+  }
   assert.equal(param({ quantize: "int8", tail: "whole" }), "kv_compression.tail");
 });

@@ -9,6 +9,7 @@ import {
   readOrigin,
   readPolicy,
   readSeconds,
+  readShare,
   readSwitch,
   readUrl,
   readWhole,
@@ -151,4 +152,9 @@ Deno.test("readChoice names the choices when it refuses", () => {
 Deno.test("readUrl takes web addresses and drops the last slash", () => {
   assert.equal(readUrl("http://127.0.0.1:8000/"), "http://127.0.0.1:8000");
   refuses(readUrl, ["ftp://x", "127.0.0.1:8000", ""]);
+});
+
+Deno.test("readShare takes numbers from 0 to 1", () => {
+  assert.deepEqual(["0", "1", ".25", "0.5"].map(readShare), [0, 1, 0.25, 0.5]);
+  refuses(readShare, ["", "-0.1", "1.01", "half", "1e-1", "50%"]);
 });

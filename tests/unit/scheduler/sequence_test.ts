@@ -25,6 +25,7 @@ function sequenceOf(prompt: Partial<AdmittedPrompt> = {}): Sequence {
     compression: null,
     keepPages: 0,
     packRule: null,
+    protect: [],
     chain: chainOf(IDS, 2, [], ""),
     ...prompt,
   }, 2);
