@@ -14,6 +14,7 @@ import { FORMATS } from "./matmul.ts";
 import { PANEL } from "./panel.ts";
 import { GROUP, type QuantisedFormat } from "./quantised.ts";
 import { checkPagedAttention, checkSegmentAttention } from "./self_test_attention.ts";
+import { checkCompression } from "./self_test_compression.ts";
 import { activated, normed } from "./self_test_formula.ts";
 import { filledMatrix, runStep } from "./self_test_step.ts";
 import { TILE_ROWS } from "./tile.ts";
@@ -80,6 +81,8 @@ export async function runSelfTest(
   await check("layer_norm", () => checkNorm(backend, threads, "layer"));
   for (const { dtype, headDim } of use.caches) {
     await check(`rope and attention ${dtype}`, () => checkPagedAttention(backend, dtype, headDim));
+    // Packed heads are multiples of 8.
+    await check(`compression ${dtype}`, () => checkCompression(backend, dtype, 8 * Math.ceil(headDim / 8)));
   }
   for (const headDim of use.segments) {
     await check(`segment attention of ${headDim}`, () => checkSegmentAttention(backend, headDim));
