@@ -3,12 +3,20 @@ import project from "./deno.json" with { type: "json" };
 import { ensureAdapter, prepareEnvironment } from "./lib/cli/adapter.ts";
 import { doctor } from "./lib/cli/doctor.ts";
 import { evaluate, prepareEvaluation } from "./lib/cli/eval.ts";
-import { EVAL_FLAGS, helpText, SERVE_FLAGS, type ServeValues } from "./lib/cli/flags.ts";
+import {
+  EVAL_FLAGS,
+  helpText,
+  SERVE_FLAGS,
+  type ServeValues,
+  TRAIN_FLAGS,
+  type TrainValues,
+} from "./lib/cli/flags.ts";
 import { type FlagTable, type FlagValues, parseFlags } from "./lib/cli/parse.ts";
 import { onStopSignal, StopSignals } from "./lib/cli/signals.ts";
 import { compose, type Running } from "./lib/cli/start.ts";
 import { SWEEP_FLAGS, sweepHelp, type SweepValues } from "./lib/cli/sweep/flags.ts";
 import { sweep } from "./lib/cli/sweep/sweep.ts";
+import { trainCompressor } from "./lib/cli/train_compressor.ts";
 import { systemClock } from "./lib/core/clock.ts";
 import { StartError, UsageError } from "./lib/core/errors.ts";
 
@@ -60,6 +68,13 @@ async function runEval(options: FlagValues<typeof EVAL_FLAGS>): Promise<number> 
   return 0;
 }
 
+async function runTraining(options: TrainValues): Promise<number> {
+  if (options.images === "") throw new UsageError("--images is needed: the folder of pictures to train on");
+  const factor = options.factor.length === 0 ? [5] : options.factor;
+  await trainCompressor({ ...options, factor }, (line) => console.error(line));
+  return 0;
+}
+
 /** Reads the flags and runs the command, or prints the help or the version. */
 async function withFlags<Table extends FlagTable>(
   table: Table,
@@ -85,10 +100,12 @@ async function main(args: readonly string[]): Promise<number> {
       return rest.includes("--sweep")
         ? await withFlags(SWEEP_FLAGS, rest.filter((arg) => arg !== "--sweep"), runSweep, sweepHelp)
         : await withFlags(EVAL_FLAGS, rest, runEval);
+    case "train-compressor":
+      return await withFlags(TRAIN_FLAGS, rest, runTraining);
     case "help":
       return await withFlags({}, ["--help"], () => Promise.resolve(0));
     default:
-      throw new UsageError(`unknown command "${command}": start, doctor, eval or help`);
+      throw new UsageError(`unknown command "${command}": start, doctor, eval, train-compressor or help`);
   }
 }
 

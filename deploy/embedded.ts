@@ -14,6 +14,7 @@ export const WORKER_MODULES = [
 /** The default model and the questions that `eval` asks it. A folder stands for everything in it. */
 export const ASSETS = [
   "deploy/model/chat_template.jinja",
+  "deploy/model/compressor.safetensors",
   "deploy/model/config.json",
   "deploy/model/generation_config.json",
   "deploy/model/model.safetensors",

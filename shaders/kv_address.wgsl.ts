@@ -16,6 +16,9 @@ export interface KvLayout {
   readonly shards: number;
 }
 
+/** Keys or values. */
+export type KvPart = "key" | "value";
+
 export function kvLayout(shape: KvShape, shards: number): KvLayout {
   const { dtype, kvHeads, headDim, pageSlots } = shape;
   return { dtype, kvHeads, headDim, pageSlots, shards };

@@ -72,6 +72,7 @@ async function world(device: Device, policy: string): Promise<World> {
       pageCount: Math.floor((device.memoryBytes * MEMORY_SHARE - weightBytes(config)) / pageBytes),
       embeddingRows: imageTokens * SEQUENCES_MAX,
       stepTokensMax: STEP_TOKENS_MAX,
+      compressors: [],
     },
     imageTokens,
     maxModelLen: config.text.maxPositions,

@@ -60,6 +60,7 @@ function worldOf(lines: Lines, overheadMs: number): World {
       pageCount: POOL_TOKENS / PAGE_SLOTS,
       embeddingRows: IMAGE_TOKENS * SEQUENCES_MAX,
       stepTokensMax: STEP_TOKENS_MAX,
+      compressors: [],
     },
     imageTokens: IMAGE_TOKENS,
     maxModelLen: MAX_MODEL_LEN,

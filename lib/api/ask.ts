@@ -37,7 +37,7 @@ export function askOf(
       ...tokenBudget(fields),
       stop: stopStrings(fields.stop),
       ignoreEos: fields.ignore_eos ?? false,
-      compression: compressionOf(fields.kv_compression),
+      compression: compressionOf(fields.kv_compression, model.compressors),
       priority: fields.priority ?? 0,
       tenant,
       cacheSalt: fields.cache_salt ?? "",

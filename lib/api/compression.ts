@@ -1,5 +1,7 @@
 /** `kv_compression` of a body to what the scheduler is asked for. */
 import { RequestError } from "../core/errors.ts";
+import { withTrained } from "../engine/compress/learned.ts";
+import type { LearnedFacts } from "../engine/compress/segments.ts";
 import { parseCompression } from "../../scheduler/compression.ts";
 import type { Compression } from "../../scheduler/messages.ts";
 import type { GenerationFields } from "./schema.ts";
@@ -11,15 +13,23 @@ const CODES = {
   value: "invalid_value",
 } as const;
 
-/** null for `none`, undefined where the server's own choice holds. Throws RequestError naming the field. */
-export function compressionOf(asked: GenerationFields["kv_compression"]): Compression | null | undefined {
+/** null for `none`, undefined where the server's own choice holds. Throws RequestError naming the field. `compressors`: what was trained. */
+export function compressionOf(
+  asked: GenerationFields["kv_compression"],
+  compressors: readonly LearnedFacts[] = [],
+): Compression | null | undefined {
   if (asked === null || asked === undefined) return undefined;
   const short = typeof asked === "string";
   const parsed = parseCompression(short ? shorthand(asked) : asked);
-  if (parsed.ok) return parsed.compression;
-  const { field, kind, message } = parsed.problem;
-  const param = short ? "kv_compression" : `kv_compression.${field}`;
-  throw new RequestError(CODES[kind], `Invalid '${param}': ${message}.`, param);
+  const refuse = (field: string, kind: keyof typeof CODES, message: string) => {
+    const param = short ? "kv_compression" : `kv_compression.${field}`;
+    return new RequestError(CODES[kind], `Invalid '${param}': ${message}.`, param);
+  };
+  if (!parsed.ok) throw refuse(parsed.problem.field, parsed.problem.kind, parsed.problem.message);
+  if (parsed.compression === null) return null;
+  const found = withTrained(parsed.compression, compressors);
+  if ("problem" in found) throw refuse(compressors.length === 0 ? "method" : "ratio", "value", found.problem);
+  return found.compression;
 }
 
 /** `METHOD` or `METHOD:RATIO`. A ratio that is no number reads as NaN, which no method takes. */

@@ -1,6 +1,7 @@
 /** What the server has to offer at this moment: nothing yet, a model, or only the end of what it has begun. */
 import { assert } from "../core/assert.ts";
 import { RequestError } from "../core/errors.ts";
+import type { LearnedFacts } from "../engine/compress/segments.ts";
 import type { GenerationDefaults } from "../model/config.ts";
 import type { Scheduler } from "../../scheduler/messages.ts";
 import type { SchedulerMetrics } from "../../scheduler/metrics.ts";
@@ -22,6 +23,8 @@ export interface ServedModel {
   readonly imageTokenId: number | null;
   /** Sampling where a request does not say. */
   readonly defaults: GenerationDefaults;
+  /** What the learned compression was trained for. */
+  readonly compressors: readonly LearnedFacts[];
 }
 
 export interface Loaded {

@@ -1,8 +1,11 @@
 /** What `start` decides from its flags, the model and the device. */
 import { StartError, UsageError } from "../core/errors.ts";
+import { withTrained } from "../engine/compress/learned.ts";
+import type { LearnedFacts } from "../engine/compress/segments.ts";
 import type { EngineFacts } from "../engine/engine.ts";
 import type { TextConfig } from "../model/config.ts";
 import type { TextProcessor } from "../text/text.ts";
+import type { Compression } from "../../scheduler/messages.ts";
 import { defaultWindows, type Windows } from "../../scheduler/window.ts";
 import { poolTokens, size } from "./chosen.ts";
 import type { ServeValues } from "./flags.ts";
@@ -37,6 +40,17 @@ export function fitPool(contextMax: number, asked: number | null, facts: EngineF
 export function checkDefaultMaxTokens(asked: number | null, contextMax: number): void {
   if (asked === null || asked <= contextMax) return;
   throw new UsageError(`--default-max-tokens ${asked} is more than the longest context: ${contextMax}`);
+}
+
+/** The default compression with what was trained for it. Throws UsageError for factors that this model's compressor was not trained for. */
+export function trainedDefault(
+  asked: Compression | null,
+  compressors: readonly LearnedFacts[],
+): Compression | null {
+  if (asked === null) return null;
+  const found = withTrained(asked, compressors);
+  if ("problem" in found) throw new UsageError(`--kv-compress: ${found.problem}`);
+  return found.compression;
 }
 
 /** Why no question about a picture fits the context, or null. `imageTokens`: of one picture, 0 for a text-only model. */

@@ -6,6 +6,7 @@ import {
   WAITING_TOKENS_MAX,
 } from "../core/limits.ts";
 import type { WeightStorage } from "../engine/device.ts";
+import { FACTOR_MAX } from "../model/compressor.ts";
 import type { LoadFormat } from "../model/directory.ts";
 import type { KvDtype } from "../ops/kv.ts";
 import type { Compression } from "../../scheduler/messages.ts";
@@ -216,6 +217,15 @@ export const SERVE_FLAGS = {
     },
     readText,
   ),
+  compressor: one<string | null>(
+    {
+      metavar: "FILE",
+      help: "weights of the method learned",
+      fallback: null,
+      shown: "compressor.safetensors of the model directory, where there is one",
+    },
+    readText,
+  ),
   encodeWindow: windowFlag("encode"),
   prefillWindow: windowFlag("prefill"),
   compressWindow: windowFlag("compress"),
@@ -265,6 +275,58 @@ export const EVAL_FLAGS = {
 
 export type EvalValues = FlagValues<typeof EVAL_FLAGS>;
 
+/** `train-compressor`. */
+export const TRAIN_FLAGS = {
+  model: SERVE_FLAGS.model,
+  backend: SERVE_FLAGS.backend,
+  threads: SERVE_FLAGS.threads,
+  images: one<string>(
+    { metavar: "DIR", help: "pictures to train on", fallback: "", shown: "must be given" },
+    readText,
+  ),
+  prompts: one<string | null>(
+    {
+      metavar: "FILE",
+      help: "questions: lines of JSON with images and question, or plain lines asked about every picture",
+      fallback: null,
+      shown: "questions.jsonl of the pictures' folder, else one question",
+    },
+    readText,
+  ),
+  factor: many(
+    { metavar: "N", help: "tokens that become one; several are trained one after the other", shown: "5" },
+    readWhole(2, FACTOR_MAX),
+  ),
+  steps: one(
+    { metavar: "N", help: "steps of gradient descent a factor", fallback: 1500 },
+    readWhole(1, 1_000_000),
+  ),
+  samples: one(
+    {
+      metavar: "N",
+      help: "most questions taken; what the model shows for each stays in memory",
+      fallback: 5000,
+    },
+    readWhole(1, 1_000_000),
+  ),
+  seed: one({ metavar: "N", help: "decides what each step sees", fallback: 1 }, readWhole(0, 1_000_000)),
+  out: one<string | null>(
+    {
+      metavar: "FILE",
+      help: "where the weights go, beside other factors' that it has",
+      fallback: null,
+      shown: "compressor.safetensors of the model directory",
+    },
+    readText,
+  ),
+  curves: one<string | null>(
+    { metavar: "FILE", help: "appends losses and agreement as CSV", fallback: null, shown: "nowhere" },
+    readText,
+  ),
+} as const;
+
+export type TrainValues = FlagValues<typeof TRAIN_FLAGS>;
+
 /** What `--help` prints. */
 export function helpText(): string {
   const { url, set, concurrency, limit, out } = EVAL_FLAGS;
@@ -273,6 +335,7 @@ export function helpText(): string {
 fastcache [start] [flags]   serve (the default)
 fastcache doctor            what this machine can compute with, how fast, and which backend start takes
 fastcache eval [flags]      accuracy on an evaluation set, by question type; with --sweep of every compression method
+fastcache train-compressor [flags]   trains the weights of the method learned
 fastcache help              this text; --version prints the version
 
 start:
@@ -280,6 +343,9 @@ ${flagHelp(SERVE_FLAGS)}
 
 eval (and the flags of start, for the server that it starts):
 ${flagHelp({ url, set, concurrency, limit, out })}
+
+train-compressor:
+${flagHelp(TRAIN_FLAGS)}
 
 Every flag has an environment twin: --max-model-len is FASTCACHE_MAX_MODEL_LEN. A flag wins over its twin;
 repeatable ones take commas.`;

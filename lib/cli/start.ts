@@ -17,7 +17,14 @@ import { readText } from "../model/json.ts";
 import { openText } from "../text/processor.ts";
 import { KvPool } from "../../pool/mod.ts";
 import { createScheduler, type MeasuredScheduler } from "../../scheduler/mod.ts";
-import { checkDefaultMaxTokens, chooseWindows, contextLimit, fitPool, pictureWarning } from "./choose.ts";
+import {
+  checkDefaultMaxTokens,
+  chooseWindows,
+  contextLimit,
+  fitPool,
+  pictureWarning,
+  trainedDefault,
+} from "./choose.ts";
 import { chooseDevice } from "./device.ts";
 import { chosenLines } from "./chosen.ts";
 import type { ServeValues } from "./flags.ts";
@@ -102,7 +109,8 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
   const begun = systemClock.now();
   const modelDir = options.model ?? DEFAULT_MODEL_DIR;
   if (options.model !== null) await requireDirectory(options.model);
-  const model = await openModel(modelDir, options.loadFormat);
+  const model = await openModel(modelDir, options.loadFormat, options.compressor);
+  const compression = trainedDefault(options.kvCompress, model.compressors);
   const text = await openText(await textDirectory(options, model.dir), model.config);
   const contextMax = contextLimit(model.config.text, options.maxModelLen);
   checkDefaultMaxTokens(options.defaultMaxTokens, contextMax);
@@ -110,6 +118,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
   const engine = await startEngine({
     modelDir,
     loadFormat: options.loadFormat,
+    compressor: options.compressor,
     ...device,
     kvDtype: options.kvCacheDtype,
     kvBytes: options.kvMemory,
@@ -143,7 +152,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
         imageTokenId: model.config.imageTokenId,
         imageTokens,
       },
-      defaults: { maxTokens: defaultMaxTokens, compression: options.kvCompress },
+      defaults: { maxTokens: defaultMaxTokens, compression },
       windows,
       limits: {
         maxNumSeqs: options.maxNumSeqs,
@@ -169,6 +178,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
         vocabSize: model.config.text.vocab,
         imageTokenId: model.config.imageTokenId,
         defaults: model.generation,
+        compressors: facts.compressors,
       },
     });
     const lines = chosenLines({
@@ -178,7 +188,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       maxModelLen,
       maxNumSeqs: options.maxNumSeqs,
       defaultMaxTokens,
-      compression: options.kvCompress,
+      compression,
       windows,
       policy: options.policy,
       itlTargetMs: options.itlTarget,

@@ -8,7 +8,7 @@ import type { KvDtype } from "../ops/kv.ts";
 import { type ProductFamily, scratchBytes, WasmBackend, wasmCapabilities } from "../wasm/backend.ts";
 import type { QuantisedFormat } from "../wasm/quantised.ts";
 import type { KernelUse } from "../wasm/self_test.ts";
-import { footprint, requireMemory, weightBytes } from "./footprint.ts";
+import { compressorBytes, footprint, requireMemory, weightBytes } from "./footprint.ts";
 import { decideSizing, type SizingOptions } from "./sizing.ts";
 
 /** How weights are held: as stored, or in fewer bits (see `wasm/quantised.ts`), and how products with them are taken. */
@@ -36,7 +36,7 @@ export async function openBackend(
     return await createGpuBackend();
   }
   const { config, names, source } = model;
-  const weights = weightBytes(config, names, source, storage);
+  const weights = weightBytes(config, names, source, storage) + compressorBytes(model.compressors);
   const sizing = decideSizing(config, wasmCapabilities(threads), options);
   const need = footprint(weights, sizing, config.text.hidden, scratchBytes(threads));
   requireMemory(need, Deno.systemMemoryInfo().available);
@@ -50,14 +50,16 @@ export async function openBackend(
 
 /** The kernels that this model will run. */
 export function kernelsOf(
-  { config, names, source }: Pick<LoadedModel, "config" | "names" | "source">,
+  { config, names, source, compressors = [] }:
+    & Pick<LoadedModel, "config" | "names" | "source">
+    & Partial<Pick<LoadedModel, "compressors">>,
   storage: WeightStorage,
   kvDtype: KvDtype,
 ): KernelUse {
   const { text, vision } = config;
   const dtypes = new Set(requiredTensors(config, names).map(({ name }) => source.tensor(name).dtype));
-  // Stacked matrices of different dtypes are widened.
-  if (dtypes.size > 1) dtypes.add("f32");
+  // Stacked matrices of different dtypes are widened, and so are a compressor's.
+  if (dtypes.size > 1 || compressors.length > 0) dtypes.add("f32");
   return {
     formats: storage === "stored" ? [...dtypes] : [...dtypes, storage.format],
     families: storage === "stored" ? [] : [storage.family],
@@ -65,10 +67,12 @@ export function kernelsOf(
       ...new Set<Activation>([
         "none",
         text.activation,
+        ...(compressors.length === 0 ? [] : ["relu" as const]),
         ...(vision === null ? [] : [vision.activation, vision.projectorActivation]),
       ]),
     ],
     caches: [{ dtype: kvDtype, headDim: text.headDim }],
     segments: vision === null ? [] : [vision.hidden / vision.heads],
+    folds: compressors.length > 0,
   };
 }

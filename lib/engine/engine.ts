@@ -6,6 +6,7 @@ import type { KvBits, KvDtype } from "../ops/kv.ts";
 import type { HeadShape } from "../ops/backend.ts";
 import type { Compression, ImageSpan } from "./compress/method.ts";
 import type { Need } from "./compress/need.ts";
+import type { LearnedFacts } from "./compress/segments.ts";
 
 /** Facts fixed at load, that the scheduler plans with. */
 export interface EngineFacts {
@@ -24,6 +25,8 @@ export interface EngineFacts {
   readonly embeddingRows: number;
   /** Most tokens one forward step takes. */
   readonly stepTokensMax: number;
+  /** What the learned method was trained for, by ascending factor. */
+  readonly compressors: readonly LearnedFacts[];
   /** Milliseconds of the load, by part, for the log. */
   readonly loadMs: Readonly<Record<string, number>>;
 }

@@ -1,5 +1,6 @@
 /** The memory that a model will take on the wasm backend, known before any of it is read or reserved. */
 import { StartError } from "../core/errors.ts";
+import type { Compressor } from "../model/compressor.ts";
 import type { ModelConfig, WeightNames } from "../model/config.ts";
 import { requiredTensors } from "../model/weights.ts";
 import { MATRIX_ELEMENT_BYTES } from "../ops/tensor.ts";
@@ -36,6 +37,14 @@ export function weightBytes(
       : elements * MATRIX_ELEMENT_BYTES[source.tensor(name).dtype];
   }
   return bytes;
+}
+
+/** Bytes of all compressors' weights, which are held in f32. */
+export function compressorBytes(compressors: readonly Compressor[]): number {
+  return compressors.flatMap(({ tensors }) => [...tensors.values()]).reduce(
+    (sum, { shape }) => sum + 4 * shape.reduce((product, size) => product * size, 1),
+    0,
+  );
 }
 
 export function footprint(weights: number, sizing: Sizing, hidden: number, scratch: number): Footprint {

@@ -3,9 +3,11 @@ import { assert } from "../core/assert.ts";
 import type { Backend, Step } from "../ops/backend.ts";
 import type { KvMap, KvPages } from "../ops/kv.ts";
 import type { Tensor } from "../ops/tensor.ts";
+import type { Compressor } from "../model/compressor.ts";
 import type { ModelConfig, WeightNames } from "../model/config.ts";
 import { packBatch } from "./batch.ts";
 import { packKeeps } from "./compress/keep.ts";
+import { LearnedNetworks } from "./compress/networks.ts";
 import { packUnpacking } from "./compress/pack.ts";
 import { type Choosing, recordCompression } from "./compress/record.ts";
 import { Decoder } from "./decoder.ts";
@@ -29,6 +31,8 @@ export interface EngineModel {
   readonly config: ModelConfig;
   readonly names: WeightNames;
   readonly source: WeightSource;
+  /** Of the learned method; none by default. */
+  readonly compressors?: readonly Compressor[];
 }
 
 /** Intermediates by name, copied while a pass was recorded. */
@@ -44,6 +48,7 @@ export class LocalEngine implements Engine {
   readonly #pages: KvPages;
   readonly #embeddings: Tensor | null;
   readonly #imagesPerStep: number;
+  readonly #networks: readonly LearnedNetworks[];
 
   /** Loads weights and allocates the pool. Throws StartError for weights that are missing and pools that cannot be. */
   constructor(backend: Backend, model: EngineModel, options: SizingOptions) {
@@ -54,6 +59,9 @@ export class LocalEngine implements Engine {
     const sizing = decideSizing(model.config, backend.capabilities, options);
     this.#vision = vision === null ? null : new VisionEncoder(backend, vision, model.names, model.source);
     this.#decoder = new Decoder(backend, text, model.names, model.source);
+    this.#networks = (model.compressors ?? []).map((compressor) =>
+      new LearnedNetworks(backend, compressor, text.layers)
+    );
     const loaded = performance.now();
     this.#rotary = new Rotary(text.rope, text.headDim);
     this.#embeddings = this.#vision === null ? null : backend.createTensor(sizing.embeddingRows, text.hidden);
@@ -75,6 +83,7 @@ export class LocalEngine implements Engine {
       pageCount: sizing.kv.pageCount,
       embeddingRows: sizing.embeddingRows,
       stepTokensMax: sizing.stepTokensMax,
+      compressors: this.#networks.map(({ facts }) => facts),
       loadMs: { weights: loaded - begun, pool: performance.now() - loaded },
     };
   }
@@ -155,7 +164,12 @@ export class LocalEngine implements Engine {
 
   /** What compression reads of the model. */
   get #compressing() {
-    return { pages: this.#pages, shape: this.#decoder.shape, rotary: this.#rotary };
+    return {
+      pages: this.#pages,
+      shape: this.#decoder.shape,
+      rotary: this.#rotary,
+      networks: this.#networks,
+    };
   }
 
   async #run(record: (step: Step) => readonly Tensor[]): Promise<ArrayBuffer[]> {

@@ -8,6 +8,8 @@ import type { SizingOptions } from "./sizing.ts";
 export interface EngineOptions extends SizingOptions, DeviceOptions {
   readonly modelDir: string;
   readonly loadFormat: LoadFormat;
+  /** The compressor's file; without it the one in the model's directory, if any. */
+  readonly compressor?: string | null;
 }
 
 export type EngineCall =

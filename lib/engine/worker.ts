@@ -11,7 +11,7 @@ import type { EngineCall, EngineOptions, EngineReply, EngineRequest } from "./pr
 let engine: Engine | null = null;
 
 async function start(options: EngineOptions): Promise<Engine> {
-  const model = await openModel(options.modelDir, options.loadFormat);
+  const model = await openModel(options.modelDir, options.loadFormat, options.compressor);
   const backend = await openBackend(options, model);
   try {
     return new LocalEngine(backend, model, options);

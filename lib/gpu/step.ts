@@ -1,6 +1,13 @@
 /** One step of the contract, recorded for the device: each operation goes to the file that knows its kernels. */
 import { assert } from "../core/assert.ts";
-import type { Activation, HeadShape, KeepOperands, ScoreOperands, Step } from "../ops/backend.ts";
+import type {
+  Activation,
+  FoldOperands,
+  HeadShape,
+  KeepOperands,
+  ScoreOperands,
+  Step,
+} from "../ops/backend.ts";
 import type { KvBits, KvJobs, KvKeeps, KvMap, KvPages } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { recordPagedAttention, recordRopeWriteKv, recordSegmentAttention } from "./attention.ts";
@@ -13,6 +20,7 @@ import {
   recordKvUnpack,
 } from "./compression.ts";
 import { recordGated, recordMatmul } from "./dense.ts";
+import { recordKvFold } from "./fold.ts";
 import { recordKeepColumns, recordKeepMoments, recordKeepQueries } from "./keeping.ts";
 import { recordLayerNorm, recordRmsNorm } from "./norms.ts";
 import type { GpuIndices, GpuKvPages, GpuMatrix, GpuTensor } from "./recorder.ts";
@@ -223,6 +231,10 @@ export class GpuStep implements Step {
 
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
     recordKvMean(this.#recording, held(o));
+  }
+
+  kvFold(o: FoldOperands): void {
+    recordKvFold(this.#recording, held(o));
   }
 
   kvPack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits; tail: boolean }): void {

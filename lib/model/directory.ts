@@ -2,6 +2,8 @@
 import { StartError } from "../core/errors.ts";
 import type { ImageProcessorConfig } from "../image/image.ts";
 import { Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import type { Compressor } from "./compressor.ts";
+import { openCompressor } from "./compressor_file.ts";
 import type { GenerationDefaults, ModelConfig, WeightNames } from "./config.ts";
 import { dummyCheckpoint } from "./dummy.ts";
 import { familyOf } from "./families/mod.ts";
@@ -18,16 +20,26 @@ export interface LoadedModel {
   readonly generation: GenerationDefaults;
   /** null for a text-only model. */
   readonly images: ImageProcessorConfig | null;
+  /** Of the learned method, by ascending factor. */
+  readonly compressors: readonly Compressor[];
 }
 
 /** Weights from the directory's files, or random ones of its config's shapes. */
 export type LoadFormat = "auto" | "dummy";
 
+/** Beside the weights, when there is one. */
+export const COMPRESSOR_FILE = "compressor.safetensors";
+
 /**
  * Reads the settings and the headers of the weight files; no weights yet, and no file stays open. Throws StartError
- * with one message for a directory that is missing, broken, incomplete, or of a kind that cannot be served.
+ * with one message for a directory that is missing, broken, incomplete, or of a kind that cannot be served. `compressor`
+ * names a compressor's file elsewhere.
  */
-export async function openModel(directory: string, format: LoadFormat = "auto"): Promise<LoadedModel> {
+export async function openModel(
+  directory: string,
+  format: LoadFormat = "auto",
+  compressor: string | null = null,
+): Promise<LoadedModel> {
   const dir = directory.replace(/(?<=.)[/\\]+$/, "");
   await requireDirectory(dir);
   const json = await readJson(`${dir}/config.json`);
@@ -46,7 +58,12 @@ export async function openModel(directory: string, format: LoadFormat = "auto"):
   const names = resolveNames(family.prefixes, config, source);
   validateWeights(config, names, source);
   const images = config.vision === null ? null : await readProcessor(dir, config.vision);
-  return { dir, config, names, source, generation: generation.defaults, images };
+  const compressors = openCompressor(compressor ?? `${dir}/${COMPRESSOR_FILE}`, config.text);
+  if (compressors === null && compressor !== null) throw new StartError(`${compressor} does not exist`);
+  return {
+    ...{ dir, config, names, source, images, generation: generation.defaults },
+    compressors: compressors ?? [],
+  };
 }
 
 async function requireDirectory(dir: string): Promise<void> {

@@ -225,6 +225,13 @@ export interface Step {
   /** kv_mean: target slot i = mean of source slots i·f … i·f + f − 1 for i < floor(n/f), K and V apart; the remainder follows raw. */
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void;
   /**
+   * kv_fold: key of head h in target slot of group g = W₃·relu(W₂·relu(W₁·x + b₁) + b₂) + b₃, x the head's keys in `factor` source
+   * slots from the group's first on, end to end; values likewise by their own network. groups: KV_GROUP_WORDS each (job of layer
+   * 0, first source slot, target slot, which networks); layer l, by layers[l], is job + l. A group of KV_RAW is a
+   * single slot, copied. No two groups have one target.
+   */
+  kvFold(o: FoldOperands): void;
+  /**
    * kv_merge: every slot e that is not kept goes to the kept slot t of its head with the largest cos(K_e, K_t), ties to the
    * lower one; target slot i = mean of t = kept[i] and of (e + t) / 2 for all e that went to it, K and V alike. kept as in kv_gather.
    */
@@ -265,6 +272,30 @@ export interface ScoreOperands {
   readonly jobs: KvJobs;
   readonly shape: HeadShape;
   readonly scores: Tensor;
+}
+
+/** One linear layer: weight [out, in] f32, bias [1, out]. */
+export interface Linear {
+  readonly weight: Matrix;
+  readonly bias: Tensor;
+}
+
+/** The first takes factor · headDim inputs, the last gives headDim outputs. */
+export type FoldNetwork = readonly [Linear, Linear, Linear];
+
+export interface FoldNetworks {
+  readonly keys: FoldNetwork;
+  readonly values: FoldNetwork;
+}
+
+/** What kv_fold reads. */
+export interface FoldOperands {
+  readonly pages: KvPages;
+  readonly jobs: KvJobs;
+  readonly groups: Indices;
+  readonly factor: number;
+  /** By layer of the model as many as groups may name. */
+  readonly layers: readonly (readonly FoldNetworks[])[];
 }
 
 /** Above every score that a formula gives. */

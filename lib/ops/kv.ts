@@ -54,6 +54,12 @@ export function tableStartOffset(map: KvMap, layer: number): number {
   return slotBaseOffset(map, layer) + map.sequences;
 }
 
+/** Words of one group of kv_fold: job of layer 0, first source slot, target slot, which networks or KV_RAW. */
+export const KV_GROUP_WORDS = 4;
+
+/** Instead of networks: the one slot of the group is copied. */
+export const KV_RAW = 0xffff_ffff;
+
 /**
  * Compression jobs of one batch: one job is one layer of one sequence. One u32 array:
  *

@@ -171,6 +171,11 @@ export const i32x4 = {
   truncF32x4: unary(...vector(0x101)),
   extendLowI16x8U: unary(...vector(0xa9)),
   extendHighI16x8U: unary(...vector(0xaa)),
+  /** Lanes 0 … 3 of a, 4 … 7 of b. */
+  shuffle: (a: Code, b: Code, lanes: readonly number[]): Code => [
+    ...[a, b, vector(0x0d)],
+    lanes.map((lane) => range(4).map((byte) => 4 * lane + byte)),
+  ],
 };
 
 export const i8x16 = {

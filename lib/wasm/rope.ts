@@ -60,11 +60,11 @@ function addRotate(module: ModuleBuilder, headDim: number): void {
   });
 }
 
-/** store(k, v, page, slot, heads): one token's keys and values of all heads into one page. */
-function addStore(module: ModuleBuilder, page: PageShape): void {
+/** store(k, v, page, slot, heads): one token's keys and values of all heads into one page. Returns the function's index. */
+export function addStore(module: ModuleBuilder, page: PageShape): number {
   const { headDim, slots, dtype } = page;
   const size = KV_ELEMENT_BYTES[dtype];
-  module.add("store", [I32, I32, I32, I32, I32], (f, k, v, at, slot, heads) => {
+  return module.add("store", [I32, I32, I32, I32, I32], (f, k, v, at, slot, heads) => {
     const key = f.i32(), value = f.i32(), x = f.v128(), temporaries = f.vectors(3);
     const perVector = range(headDim / 4).map((vector): Code => {
       const from = vector * 16, row = vector * 4 * slots * size, to = vector * 4 * size;

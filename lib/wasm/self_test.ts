@@ -15,6 +15,7 @@ import { PANEL } from "./panel.ts";
 import { GROUP, type QuantisedFormat } from "./quantised.ts";
 import { checkPagedAttention, checkSegmentAttention } from "./self_test_attention.ts";
 import { checkCompression } from "./self_test_compression.ts";
+import { checkFold } from "./self_test_fold.ts";
 import { activated, normed } from "./self_test_formula.ts";
 import { filledMatrix, runStep } from "./self_test_step.ts";
 import { TILE_ROWS } from "./tile.ts";
@@ -29,6 +30,8 @@ export interface KernelUse {
   readonly caches: readonly { readonly dtype: KvDtype; readonly headDim: number }[];
   /** Head dims of segment attention. */
   readonly segments: readonly number[];
+  /** Whether kv_fold runs, with every cache; absent: it does not. */
+  readonly folds?: boolean;
 }
 
 /** One of each kind. Heads of five vectors: passes over channels end in a part, and rotated pairs in two scalars. */
@@ -38,6 +41,7 @@ export const EVERY_KERNEL: KernelUse = {
   activations: ACTIVATIONS,
   caches: [{ dtype: "f16", headDim: 20 }, { dtype: "f32", headDim: 20 }],
   segments: [20],
+  folds: true,
 };
 
 /** What the self-test needs of a backend. */
@@ -83,6 +87,7 @@ export async function runSelfTest(
     await check(`rope and attention ${dtype}`, () => checkPagedAttention(backend, dtype, headDim));
     // Packed heads are multiples of 8.
     await check(`compression ${dtype}`, () => checkCompression(backend, dtype, 8 * Math.ceil(headDim / 8)));
+    if (use.folds) await check(`fold ${dtype}`, () => checkFold(backend, dtype, headDim));
   }
   for (const headDim of use.segments) {
     await check(`segment attention of ${headDim}`, () => checkSegmentAttention(backend, headDim));

@@ -3,13 +3,21 @@
  * It is longer than 400 lines because the contract of operations is one list.
  */
 import { assert } from "../core/assert.ts";
-import type { Activation, HeadShape, KeepOperands, ScoreOperands, Step } from "../ops/backend.ts";
-import type { KvBits, KvJobs, KvMap, KvPages } from "../ops/kv.ts";
+import type {
+  Activation,
+  FoldOperands,
+  HeadShape,
+  KeepOperands,
+  ScoreOperands,
+  Step,
+} from "../ops/backend.ts";
+import { KV_GROUP_WORDS, type KvBits, type KvJobs, type KvMap, type KvPages } from "../ops/kv.ts";
 import type { Indices, Matrix, Tensor, TensorDtype } from "../ops/tensor.ts";
 import { ACTIVATIONS } from "./activation.ts";
 import { segmentScratchBytes } from "./attention.ts";
 import type { WasmBackend, WasmPages, WasmTensor } from "./backend.ts";
 import { bitsOf } from "./bits.ts";
+import { linearsOf, linearWords } from "./fold.ts";
 import { mapWords } from "./map.ts";
 import { scratchSize } from "./memory.ts";
 import { FORMATS, PANELS_TOGETHER } from "./matmul.ts";
@@ -324,6 +332,17 @@ export class WasmStep implements Step {
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void {
     const words = [...this.#pages(o.pages), ...this.#jobs(o.jobs), o.factor];
     this.#tape.record("kvMean", this.#heads(o.jobs, o.pages.shape.kvHeads), words);
+  }
+
+  kvFold(o: FoldOperands): void {
+    const count = o.groups.values.length / KV_GROUP_WORDS, units = count * o.layers.length;
+    const linears = o.layers.flat().flatMap(linearsOf), networks = o.layers[0].length;
+    const products = linears.reduce((sum, { weight }) => sum + weight.rows * weight.cols, 0) / networks;
+    this.#tape.record("kvFold", this.#sharers(units, count * o.pages.shape.kvHeads * products), [
+      ...[...this.#pages(o.pages), indexAddress(o.jobs.indices) >>> 2, indexAddress(o.groups) >>> 2, count],
+      ...[o.factor, o.layers.length, networks],
+      ...linears.flatMap((linear) => linearWords(linear, address(linear.bias))),
+    ]);
   }
 
   kvPack(o: { pages: KvPages; jobs: KvJobs; bits: KvBits; tail: boolean }): void {

@@ -6,6 +6,7 @@
 import { PagedWord, runPagedAttention, runSegmentAttention, SegmentWord } from "./attention.ts";
 import { runKvChunk, runKvGather, runKvKeyDiff, runKvMean, runKvNorm, runKvTop } from "./compression.ts";
 import { ExpectedWord, runKvExpected } from "./expected.ts";
+import { runKvFold } from "./fold.ts";
 import { runGated } from "./gated.ts";
 import { KeptWord, runKeepColumns, runKeepMoments, runKeepQueries } from "./keep.ts";
 import { runKvLag } from "./lag.ts";
@@ -58,6 +59,7 @@ const OPERATIONS = {
   kvTop: runKvTop,
   kvGather: runKvGather,
   kvMean: runKvMean,
+  kvFold: runKvFold,
   kvMerge: runKvMerge,
   kvPack: runKvPack,
   kvUnpack: runKvUnpack,

@@ -76,8 +76,14 @@ function assertSame(answers: readonly Answer[], expected: readonly Answer[], whe
   }
 }
 
-for (const compression of [null, compressionBy("knorm", 0.5)] satisfies (Compression | null)[]) {
-  const name = compression === null ? "raw" : "compressed";
+/** With what the default model's compressor says of itself. */
+const LEARNED: Compression = {
+  ...compressionBy("learned", 0.8),
+  settings: { min_groups: 2, images: true },
+};
+
+for (const compression of [null, compressionBy("knorm", 0.5), LEARNED]) {
+  const name = compression === null ? "raw" : `compressed by ${compression.method}`;
   testServer(
     `the same answer alone, in a crowd, with a cached prompt, and preempted: ${name}`,
     async (start) => {

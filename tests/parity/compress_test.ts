@@ -1,5 +1,6 @@
 /** Every method through the engine, on a model with pictures: alone, beside others, and after a prompt in chunks. */
 import assert from "node:assert/strict";
+import { withTrained } from "../../lib/engine/compress/learned.ts";
 import { METHOD_NAMES, type MethodName } from "../../lib/engine/compress/method.ts";
 import { parseCompression } from "../../lib/engine/compress/settings.ts";
 import { LocalEngine } from "../../lib/engine/local.ts";
@@ -7,6 +8,7 @@ import type { KvDtype } from "../../lib/ops/kv.ts";
 import { testModel } from "../support/backends.ts";
 import { Draw } from "../support/cases.ts";
 import { CompressedPrompt, PageDeck, sampledBy } from "../support/compressed.ts";
+import { randomCompressor } from "../support/compressors.ts";
 import { IMAGE_TOKEN, randomModel } from "../support/random_model.ts";
 import type { Backend } from "../../lib/ops/backend.ts";
 
@@ -19,7 +21,9 @@ const SETTINGS: Partial<Record<MethodName, Record<string, unknown>>> = {
 };
 
 function openEngine(backend: Backend, kvDtype: KvDtype): LocalEngine {
-  return new LocalEngine(backend, randomModel("f32"), {
+  const model = randomModel("f32");
+  const compressors = [randomCompressor(new Draw(4), model.config.text, { factor: 2 })];
+  return new LocalEngine(backend, { ...model, compressors }, {
     ...{ kvBytes: 12 * 1024 ** 2, kvDtype },
     ...{ maxNumSeqs: 8, maxModelLen: null },
   });
@@ -36,8 +40,10 @@ function prompts(engine: LocalEngine, deck: PageDeck): CompressedPrompt[] {
     const size = method === "none" ? {} : { ratio: 0.5 };
     const parsed = parseCompression({ method, ...size, ...SETTINGS[method], ...packing });
     assert(parsed.ok);
+    const trained = withTrained(parsed.compression, engine.facts.compressors);
+    assert("compression" in trained);
     const images = [{ first: 0, count: 9 }, { first: 20, count: 25 }];
-    return new CompressedPrompt(engine, deck, tokens, parsed.compression, { images, seed: [i, 5] });
+    return new CompressedPrompt(engine, deck, tokens, trained.compression, { images, seed: [i, 5] });
   });
 }
 

@@ -19,6 +19,7 @@ import { kvKeyDiff } from "./kv_key_diff.ts";
 import { kvLag } from "./kv_lag.ts";
 import { kvMerge } from "./kv_merge.ts";
 import { kvWindow } from "./kv_window.ts";
+import { kvFold } from "./kv_fold.ts";
 import { kvGather } from "./kv_gather.ts";
 import { kvMean } from "./kv_mean.ts";
 import { kvNorm } from "./kv_norm.ts";
@@ -140,6 +141,7 @@ class ReferenceStep implements Step {
   readonly kvTop = kvTop;
   readonly kvGather = kvGather;
   readonly kvMean = kvMean;
+  readonly kvFold = kvFold;
 
   /** `end` tells the backend that the step is over. */
   constructor(end: () => void) {

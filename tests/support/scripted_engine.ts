@@ -264,6 +264,7 @@ export function scriptedFacts(facts: Partial<EngineFacts> = {}): EngineFacts {
     pageCount: 256,
     embeddingRows: 64,
     stepTokensMax: 64,
+    compressors: [],
     loadMs: {},
     ...facts,
   };

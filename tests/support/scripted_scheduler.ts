@@ -60,6 +60,7 @@ export const scriptedModel: ServedModel = {
   modalities: ["text", "image"],
   vocabSize: 1000,
   imageTokenId: 7,
+  compressors: [],
   defaults: { temperature: 0.6, topP: 0.9, topK: 50, minP: 0, maxNewTokens: null },
 };
 

@@ -4,6 +4,7 @@ import type { KvBits, KvJobs, KvPages } from "../../ops/kv.ts";
 import type { Tensor } from "../../ops/tensor.ts";
 import type { Rotary } from "../rotary.ts";
 import type { Need } from "./need.ts";
+import type { LearnedNetworks } from "./networks.ts";
 
 export const METHOD_NAMES = [
   "none",
@@ -20,6 +21,7 @@ export const METHOD_NAMES = [
   "h2o",
   "chunkkv",
   "look-m",
+  "learned",
 ] as const;
 export type MethodName = typeof METHOD_NAMES[number];
 
@@ -92,6 +94,8 @@ export interface Batch {
   readonly jobs: KvJobs;
   readonly prompts: readonly BatchPrompt[];
   readonly rotary: Rotary;
+  /** Of the learned method, one for each factor it was trained for. */
+  readonly networks: readonly LearnedNetworks[];
   /** Writes the slots of `kept` [jobs · kvHeads, keptMax] into the target pages, rerotated if asked; releases it. */
   gather(kept: Tensor): void;
   /** Sees what was chosen before it is used; may choose otherwise (tests). */

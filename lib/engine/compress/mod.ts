@@ -5,6 +5,7 @@ import { h2o } from "./h2o.ts";
 import { keyDiff } from "./key_diff.ts";
 import { knorm } from "./knorm.ts";
 import { lagKv } from "./lag_kv.ts";
+import { learned } from "./learned.ts";
 import { lookM } from "./look_m.ts";
 import { meanPool } from "./mean_pool.ts";
 import type { Compression, Method, MethodName, PromptShape } from "./method.ts";
@@ -31,6 +32,7 @@ export const METHODS: Readonly<Record<MethodName, Method>> = {
   h2o,
   chunkkv: chunkKv,
   "look-m": lookM,
+  learned,
 };
 
 /** Slots that remain per layer; the scheduler reserves that many before the method runs. */

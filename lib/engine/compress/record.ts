@@ -6,6 +6,7 @@ import type { Tensor } from "../../ops/tensor.ts";
 import type { CompressSequence } from "../engine.ts";
 import type { Rotary } from "../rotary.ts";
 import type { BatchPrompt } from "./method.ts";
+import type { LearnedNetworks } from "./networks.ts";
 import { METHODS } from "./mod.ts";
 import { recordPacking } from "./pack.ts";
 import { needLayerWords } from "./need.ts";
@@ -15,6 +16,7 @@ export interface CompressModel {
   readonly pages: KvPages;
   readonly shape: HeadShape;
   readonly rotary: Rotary;
+  readonly networks: readonly LearnedNetworks[];
 }
 
 /** Sees the slots chosen for some sequences, rows a layer and KV head, and returns those to use instead (tests). */
@@ -49,7 +51,7 @@ function recordGroup(
   group: readonly CompressSequence[],
   choosing: Choosing | null,
 ): void {
-  const { pages, shape, rotary } = model;
+  const { pages, shape, rotary, networks } = model;
   const { method, settings, rerotate } = group[0].compression;
   const { words, ...counts } = packJobs(group, shape);
   const jobs = { ...counts, indices: step.indices(words) };
@@ -57,7 +59,7 @@ function recordGroup(
   // What is looked at is read when the step ends.
   const dropChosen = (kept: Tensor) => choosing === null ? step.release(kept) : undefined;
   METHODS[method].record({
-    ...{ step, pages, shape, jobs, rotary, chosen, dropChosen },
+    ...{ step, pages, shape, jobs, rotary, networks, chosen, dropChosen },
     scale: 1 / Math.sqrt(shape.headDim),
     prompts: group.map(promptOf),
     gather(choice) {

@@ -18,6 +18,32 @@ Deno.test("compressionOf takes a method's own settings beside it, and null as ab
   assert.deepEqual([asked?.size, asked?.settings.window_size, asked?.minTokens], [{ budget: 40 }, 16, 64]);
 });
 
+Deno.test("compressionOf takes what the learned compressor was trained for, and names ratio or method otherwise", () => {
+  const compressors = [{ factor: 5, minGroups: 3, images: false }];
+  const asked = compressionOf({ method: "learned", ratio: 0.8 }, compressors);
+  assert.deepEqual(asked, { ...compressionBy("learned", 0.8), settings: { min_groups: 3, images: false } });
+  assert.deepEqual(compressionOf("learned:0.8", compressors), asked);
+  const refused = (wish: Parameters<typeof compressionOf>[0], trained: typeof compressors) => {
+    try {
+      compressionOf(wish, trained);
+    } catch (error) {
+      assert(error instanceof RequestError);
+      return [error.code, error.param];
+    }
+    return assert.fail("it was taken");
+  };
+  const half = { method: "learned", ratio: 0.5 };
+  assert.deepEqual(refused(half, compressors), ["invalid_value", "kv_compression.ratio"]);
+  assert.deepEqual(refused("learned:0.5", compressors), ["invalid_value", "kv_compression"]);
+  assert.deepEqual(refused(half, []), ["invalid_value", "kv_compression.method"]);
+  assert.deepEqual(refused({ method: "learned", budget: 9 }, compressors), [
+    ...["invalid_value", "kv_compression.budget"],
+  ]);
+  assert.deepEqual(refused({ ...half, min_groups: 1 }, compressors), [
+    ...["unsupported_parameter", "kv_compression.min_groups"],
+  ]);
+});
+
 Deno.test("compressionOf names the field inside kv_compression, or the short form as a whole", () => {
   const param = (asked: Parameters<typeof compressionOf>[0]) => {
     try {

@@ -78,7 +78,7 @@ const WORLD: World = {
     ...{ backend: "virtual", adapter: "", software: false, features: [], loadMs: {}, kvDtype: "f16" },
     ...{ layers: 1, vocabSize: 64, pageBytes: 1, pageSlots: 16, pageCount: 1024 },
     shape: { heads: 1, kvHeads: 1, headDim: 1 },
-    ...{ embeddingRows: 64, stepTokensMax: 512 },
+    ...{ embeddingRows: 64, stepTokensMax: 512, compressors: [] },
   },
   ...{ imageTokens: 4, maxModelLen: 512, policy: DYNAMIC, compression: null },
   ...{ maxNumSeqs: 8, waitingRequestsMax: 2, overheadMs: 1 },

@@ -15,5 +15,6 @@ export const ENGINE_FACTS: EngineFacts = {
   pageCount: 1024,
   embeddingRows: 0,
   stepTokensMax: 4096,
+  compressors: [],
   loadMs: {},
 };

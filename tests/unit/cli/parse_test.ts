@@ -62,6 +62,7 @@ Deno.test("parseFlags reads an environment twin for every flag", () => {
     kvMemory: "8MiB",
     kvCacheDtype: "f32",
     kvCompress: "knorm:0.5",
+    compressor: "c.safetensors",
     policy: "static:p2c2d8",
     itlTarget: "50",
     maxWaiting: "9",

@@ -20,7 +20,7 @@ Deno.test("parseCompression fills in the documented defaults", () => {
     use_vnorm: true,
     epsilon: 0,
   });
-  for (const method of ["random", "knorm", "keydiff", "tova", "h2o", "mean-pool"]) {
+  for (const method of ["random", "knorm", "keydiff", "tova", "h2o", "mean-pool", "learned"]) {
     assert.deepEqual(settings(method), {});
   }
 });
@@ -76,6 +76,8 @@ const WRONG: Readonly<Record<string, readonly [wish: Record<string, unknown>, fi
   "an infinite beta": [{ method: "pyramidkv", ratio: 0.5, beta: Infinity }, "beta"],
   "a re-rotated pyramid": [{ method: "pyramidkv", ratio: 0.5, rerotate: true }, "rerotate"],
   "re-rotated means": [{ method: "mean-pool", ratio: 0.5, rerotate: true }, "rerotate"],
+  "a learned ratio without a whole factor": [{ method: "learned", ratio: 0.6 }, "ratio"],
+  "a learned budget": [{ method: "learned", budget: 9 }, "budget"],
   "unknown bits": [{ method: "knorm", ratio: 0.5, quantize: "int2" }, "quantize"],
   "an unknown tail": [{ method: "knorm", ratio: 0.5, quantize: "int8", tail: "cut" }, "tail"],
   "a tail of nothing": [{ method: "knorm", ratio: 0.5, tail: "group" }, "tail"],

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { StartError } from "../../../lib/core/errors.ts";
 import { kernelsOf, openBackend } from "../../../lib/engine/device.ts";
-import { footprint, requireMemory, weightBytes } from "../../../lib/engine/footprint.ts";
+import { compressorBytes, footprint, requireMemory, weightBytes } from "../../../lib/engine/footprint.ts";
 import { LocalEngine } from "../../../lib/engine/local.ts";
 import { decideSizing } from "../../../lib/engine/sizing.ts";
 import { openModel } from "../../../lib/model/directory.ts";
@@ -31,7 +31,8 @@ for (
 ) {
   const name = weights === "stored" ? weights : weights.format;
   Deno.test(`the footprint of the default model, ${name}, is what the backend then holds`, async () => {
-    const stored = weightBytes(model.config, model.names, model.source, weights);
+    const stored = weightBytes(model.config, model.names, model.source, weights) +
+      compressorBytes(model.compressors);
     const sizing = decideSizing(model.config, wasmCapabilities(1), SIZING);
     const need = footprint(stored, sizing, model.config.text.hidden, scratchBytes(1));
     const backend = await openBackend({ backend: "wasm", threads: 1, weights, ...SIZING }, model);
@@ -84,7 +85,8 @@ Deno.test("openBackend refuses quantised weights on WebGPU", async () => {
 
 Deno.test("kernelsOf names what the default model runs, and starting examines exactly that", async () => {
   const use = kernelsOf(model, { format: "int4", family: "exact" }, "f32");
-  assert.deepEqual(use.formats, ["f16", "int4"]);
+  // f32 are those of the compressor.
+  assert.deepEqual(use.formats, ["f16", "f32", "int4"]);
   assert.deepEqual(use.families, ["exact"]);
   assert.deepEqual(use.caches, [{ dtype: "f32", headDim: model.config.text.headDim }]);
   assert.ok(use.activations.includes("none") && use.activations.includes(model.config.text.activation));
@@ -95,6 +97,7 @@ Deno.test("kernelsOf names what the default model runs, and starting examines ex
   assert.ok(backend instanceof WasmBackend);
   const names = backend.selfTest.map((row) => row.name);
   assert.ok(names.includes("matmul int4 exact") && names.includes("rope and attention f32"));
+  assert.ok(names.includes("fold f32"));
   assert.ok(!names.includes("matmul bf16") && !names.includes("matmul int8 exact"));
   backend.close();
 });

@@ -88,6 +88,7 @@ const INSTRUCTIONS: Readonly<Record<string, Readonly<Record<string, Readonly<Rec
       sub: i32x4.sub(v, v),
       shl: i32x4.shl(v, n),
       extendLowI16x8U: i32x4.extendLowI16x8U(v),
+      shuffle: i32x4.shuffle(v, v, [0, 5, 2, 7]),
       extendHighI16x8U: i32x4.extendHighI16x8U(v),
       shrU: i32x4.shrU(v, n),
       shrS: i32x4.shrS(v, n),

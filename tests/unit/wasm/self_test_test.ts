@@ -15,8 +15,8 @@ for (const threads of [1, 3]) {
     await withWasm({ threads, examine: EVERY_KERNEL }, (backend) => {
       assert.deepEqual(backend.selfTest.filter((row) => !row.passed), []);
       const names = backend.selfTest.map((row) => row.name);
-      // 3 stored formats, 2 quantised in 2 families, 6 activations in 2 kernels, 2 norms, 2 caches in 2 checks, 1 segment.
-      assert.equal(names.length, 26);
+      // 3 stored formats, 2 quantised in 2 families, 6 activations in 2 kernels, 2 norms, 2 caches in 3 checks, 1 segment.
+      assert.equal(names.length, 28);
       assert.equal(new Set(names).size, names.length);
       assert.equal(backend.liveBytes(), 0);
       assert.equal(backend.dot, false);
@@ -79,6 +79,17 @@ const SABOTAGES:
     })],
     ["compression f32", { caches: [{ dtype: "f32", headDim: 8 }] }, (step) => ({
       keepColumns: (o) => step.keepColumns({ ...o, scale: o.scale * 1.001 }),
+    })],
+    ["fold f32", { caches: [{ dtype: "f32", headDim: 16 }], folds: true }, (step) => ({
+      kvFold: (o) =>
+        step.kvFold({
+          ...o,
+          layers: o.layers.map((all) =>
+            all.map(({ keys, values: [first, second] }) => (
+              { keys, values: [first, second, { ...keys[2], bias: keys[2].bias }] }
+            ))
+          ),
+        }),
     })],
     ["segment attention of 8", { segments: [8] }, (step) => ({
       segmentAttention: (o) => step.segmentAttention({ ...o, scale: o.scale * 1.001 }),

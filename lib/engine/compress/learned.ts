@@ -1,0 +1,67 @@
+/** The learned method (the paper's): groups of f slots of a head become one by trained networks, pictures and text apart. */
+import { assert } from "../../core/assert.ts";
+import type { Compression, Method, Settings, Size } from "./method.ts";
+import { meanPoolFactor } from "./mean_pool.ts";
+import { keptByLearned, type LearnedFacts } from "./segments.ts";
+
+/** What was trained for a factor, as settings: no request names them, `withTrained` fills them in. */
+function settingsOf({ minGroups, images }: LearnedFacts): Settings {
+  return { min_groups: minGroups, images };
+}
+
+function factsOf(size: Size, settings: Settings): LearnedFacts {
+  const { min_groups: minGroups, images } = settings;
+  assert(
+    typeof minGroups === "number" && typeof images === "boolean",
+    "a factor was trained before it is taken",
+  );
+  return { factor: factorOf(size), minGroups, images };
+}
+
+function factorOf(size: Size): number {
+  const factor = "ratio" in size ? meanPoolFactor(size.ratio) : null;
+  assert(factor !== null, "a size of the learned method is a factor");
+  return factor;
+}
+
+export const learned: Method = {
+  settings: {},
+  rerotates: false,
+  queryAgnostic: true,
+  need: () => null,
+  kept({ slots, images }, size, settings) {
+    const facts = factsOf(size, settings);
+    return slots.map((stored) => keptByLearned(stored, images, facts));
+  },
+  sizeProblem(size) {
+    if (!("ratio" in size)) return "learned takes a ratio it was trained for, no budget";
+    return meanPoolFactor(size.ratio) === null
+      ? `ratio of learned must make 1 / (1 - ratio) a whole number (0.5, 0.75, 0.8, …), got ${size.ratio}`
+      : null;
+  },
+  variant: ({ size }) => factorOf(size),
+  record(batch) {
+    const factor = factorOf(batch.prompts[0].size);
+    const networks = batch.networks.find(({ facts }) => facts.factor === factor);
+    assert(networks !== undefined, "a factor was trained before it is taken");
+    networks.record(batch);
+  },
+};
+
+/** With what was trained for its ratio, where the method needs that; or why there is nothing. */
+export function withTrained<C extends Compression>(
+  compression: C,
+  compressors: readonly LearnedFacts[],
+): { readonly compression: C } | { readonly problem: string } {
+  const { method, size } = compression;
+  if (method !== "learned") return { compression };
+  const trained = compressors.find(({ factor }) => factor === factorOf(size));
+  if (trained !== undefined) return { compression: { ...compression, settings: settingsOf(trained) } };
+  if (compressors.length === 0) return { problem: "this model has no learned compressor" };
+  const offered = compressors.map(({ factor }) => `${Number((1 - 1 / factor).toFixed(9))} (${factor} to 1)`);
+  return {
+    problem: `ratio of learned must be one that this model's compressor was trained for: ${
+      offered.join(", ")
+    }`,
+  };
+}

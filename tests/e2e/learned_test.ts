@@ -1,0 +1,126 @@
+/** The learned compression through the API: both endpoints, pictures anywhere, what was not trained, and files of both formats. */
+import assert from "node:assert/strict";
+import { UsageError } from "../../lib/core/errors.ts";
+import { binaryCompressor } from "../support/compressor_files.ts";
+import { randomCompressor } from "../support/compressors.ts";
+import { Draw } from "../support/cases.ts";
+import { withFolder } from "../support/model_files.ts";
+import { pictureQuestion } from "../support/question.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+import { testServer } from "../support/server_test.ts";
+
+interface Answer {
+  readonly status: number;
+  readonly body: {
+    readonly choices: readonly { readonly message?: { readonly content: string }; readonly text?: string }[];
+    readonly usage: {
+      readonly prompt_tokens: number;
+      readonly kv_compression?: { readonly method: string; readonly kept_tokens: number };
+    };
+    readonly error: { readonly message: string; readonly param: string };
+  };
+}
+
+async function post(server: TestServer, path: string, body: unknown): Promise<Answer> {
+  const response = await fetch(`${server.url}/v1/${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return { status: response.status, body: await response.json() };
+}
+
+const LEARNED = { method: "learned", ratio: 0.8 };
+/** Features of one picture of the default model: 12 groups of five and a rest of four. */
+const PICTURE = 64, PICTURE_KEPT = 12 + 4;
+
+/** Two pictures with text before, between and behind them. */
+function twoPictures() {
+  const [first, second] = [0, 1].map((index) => pictureQuestion(index).messages[0].content[0]);
+  const text = (text: string) => ({ type: "text" as const, text });
+  const content = [
+    ...[text("This is the first picture of the two that I have here:"), first],
+    ...[text("and this is the second one, which is not the same:"), second, text("describe the picture")],
+  ];
+  return { messages: [{ role: "user", content }], temperature: 0, max_tokens: 24 };
+}
+
+testServer(
+  "learned compression of a chat shortens every picture and every stretch of text",
+  async (start) => {
+    const server = await start({});
+    try {
+      const chat = (kv_compression: unknown) =>
+        post(server, "chat/completions", { ...twoPictures(), kv_compression });
+      const { status, body } = await chat(LEARNED);
+      assert.equal(status, 200, JSON.stringify(body));
+      const { prompt_tokens: prompt, kv_compression: usage } = body.usage;
+      assert.equal(usage?.method, "learned");
+      // Each of three stretches of text keeps a fifth, at most four more, or is too short and stays.
+      const text = prompt - 2 * PICTURE, kept = usage.kept_tokens - 2 * PICTURE_KEPT;
+      assert(kept >= text / 5 && kept < text, `${kept} of ${text} tokens of text`);
+      const short = await chat("learned:0.8"), raw = await chat("none");
+      assert.deepEqual(short.body.choices, body.choices);
+      assert.equal(raw.body.usage.kv_compression, undefined);
+      const crowd = await Promise.all(Array.from({ length: 6 }, () => chat(LEARNED)));
+      for (const other of crowd) assert.deepEqual(other.body.choices, body.choices, "in a batch");
+    } finally {
+      await server.close();
+    }
+  },
+);
+
+testServer(
+  "learned compression of token ids, and 400 naming the field of what was not trained",
+  async (start) => {
+    const server = await start({});
+    try {
+      const prompt = Array.from({ length: 52 }, (_, i) => 20 + i);
+      const complete = (kv_compression: unknown) =>
+        post(server, "completions", { prompt, temperature: 0, max_tokens: 8, kv_compression });
+      const { status, body } = await complete(LEARNED);
+      assert.equal(status, 200, JSON.stringify(body));
+      assert.equal(body.usage.kv_compression?.kept_tokens, 10 + 2);
+      const refused = async (kv_compression: unknown) => {
+        const { status, body: { error } } = await complete(kv_compression);
+        return [status, error.param, error.message];
+      };
+      const untrained = await refused({ method: "learned", ratio: 0.5 });
+      assert.deepEqual(untrained.slice(0, 2), [400, "kv_compression.ratio"]);
+      assert.match(`${untrained[2]}`, /0\.8 \(5 to 1\)/);
+      assert.deepEqual((await refused({ method: "learned", budget: 9 })).slice(0, 2), [
+        ...[400, "kv_compression.budget"],
+      ]);
+      assert.deepEqual((await refused("learned:0.5")).slice(0, 2), [400, "kv_compression"]);
+    } finally {
+      await server.close();
+    }
+  },
+);
+
+testServer("learned compression by default, with weights of the binary format", async (start) => {
+  const shape = { layers: 5, headDim: 32 };
+  const file = binaryCompressor(randomCompressor(new Draw(6), shape, { factor: 3, minGroups: 4 }), shape);
+  await withFolder({ "c.bin": file }, async (dir) => {
+    const compressor = `${dir}/c.bin`, size = { ratio: 1 - 1 / 3 };
+    const kvCompress = {
+      ...{ method: "learned", size, settings: {}, rerotate: false, quantise: null } as const,
+      ...{ underPressure: false, minTokens: 0 },
+    };
+    const server = await start({ compressor, kvCompress });
+    try {
+      const { body } = await post(server, "completions", {
+        prompt: [5, ...new Array(31).fill(9)],
+        max_tokens: 2,
+      });
+      assert.equal(body.usage.kv_compression?.kept_tokens, 10 + 2);
+    } finally {
+      await server.close();
+    }
+    await assert.rejects(
+      startServer({ backend: "wasm", compressor, kvCompress: { ...kvCompress, size: { ratio: 0.8 } } }),
+      (error) =>
+        error instanceof UsageError && /--kv-compress: .*0\.666666667 \(3 to 1\)/.test(error.message),
+    );
+  });
+});

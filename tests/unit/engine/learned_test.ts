@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { withTrained } from "../../../lib/engine/compress/learned.ts";
+import { keptByLayer, usualCompression } from "../../../lib/engine/compress/mod.ts";
+
+const COMPRESSORS = [{ factor: 2, minGroups: 2, images: false }, { factor: 3, minGroups: 2, images: true }];
+
+Deno.test("withTrained fills in what was trained for the ratio, and leaves other methods alone", () => {
+  for (const [ratio, settings] of [[0.5, [2, false]], [1 - 1 / 3, [2, true]]] as const) {
+    const found = withTrained(usualCompression("learned", ratio), COMPRESSORS);
+    assert("compression" in found);
+    assert.deepEqual(Object.values(found.compression.settings), settings);
+  }
+  const other = usualCompression("snapkv", 0.5);
+  assert.deepEqual(withTrained(other, []), { compression: other });
+});
+
+Deno.test("withTrained says what was trained, or that nothing was", () => {
+  const asked = usualCompression("learned", 0.8);
+  const problem = (compressors: typeof COMPRESSORS) => {
+    const found = withTrained(asked, compressors);
+    return "problem" in found ? found.problem : assert.fail("it was taken");
+  };
+  assert.match(problem(COMPRESSORS), /trained for: 0\.5 \(2 to 1\), 0\.666666667 \(3 to 1\)$/);
+  assert.match(problem([]), /no learned compressor/);
+  // What is offered can be written down.
+  const offered = Number(/, ([\d.]+) \(3 to 1\)/.exec(problem(COMPRESSORS))![1]);
+  assert("compression" in withTrained(usualCompression("learned", offered), COMPRESSORS));
+});
+
+Deno.test("keptByLayer of learned counts pictures and text apart, in every layer alike", () => {
+  const kept = (ratio: number, slots: number, images: { first: number; count: number }[]) => {
+    const found = withTrained(usualCompression("learned", ratio), COMPRESSORS);
+    assert("compression" in found);
+    return [...keptByLayer(found.compression, { slots: new Uint32Array(2).fill(slots), images })];
+  };
+  const images = [{ first: 4, count: 9 }, { first: 20, count: 5 }];
+  // By three: four of text are one group, fewer than two, and stay; then 9 → 3, 7 → 2 + 1, 5 stay, 15 → 5.
+  assert.deepEqual(kept(1 - 1 / 3, 40, images), new Array(2).fill(4 + 3 + 3 + 5 + 5));
+  // By two, which has no networks for pictures: 4 → 2, 9, 7 → 3 + 1, 5, 15 → 7 + 1.
+  assert.deepEqual(kept(0.5, 40, images), new Array(2).fill(2 + 9 + 4 + 5 + 8));
+  assert.throws(() =>
+    keptByLayer(usualCompression("learned", 0.5), { slots: Uint32Array.of(9), images: [] })
+  );
+});

@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { StartError } from "../../../lib/core/errors.ts";
+import { openCompressor } from "../../../lib/model/compressor_file.ts";
+import { Draw } from "../../support/cases.ts";
+import { binaryCompressor, compressorsFile, compressorTensors } from "../../support/compressor_files.ts";
+import { randomCompressor, valuesOf } from "../../support/compressors.ts";
+import { safetensorsBytes, withFolder } from "../../support/model_files.ts";
+
+const MODEL = { layers: 2, headDim: 8 };
+const five = randomCompressor(new Draw(1), MODEL, { factor: 5 });
+const two = randomCompressor(new Draw(2), MODEL, { factor: 2, images: false });
+
+/** The message with which a file is refused. */
+async function refusal(bytes: Uint8Array, model = MODEL): Promise<string> {
+  let message = "";
+  await withFolder({ "c.bin": bytes }, (dir) => {
+    try {
+      openCompressor(`${dir}/c.bin`, model);
+    } catch (error) {
+      assert(error instanceof StartError);
+      assert(error.message.startsWith(`${dir}/c.bin`), "the file is named");
+      message = error.message;
+      return;
+    }
+    assert.fail("the file was taken");
+  });
+  return message;
+}
+
+Deno.test("openCompressor reads several factors of one safetensors file, with their weights", async () => {
+  await withFolder({ "c.safetensors": compressorsFile([five, two]) }, (dir) => {
+    const found = openCompressor(`${dir}/c.safetensors`, MODEL)!;
+    assert.deepEqual(found.map(({ factor, minGroups, images }) => [factor, minGroups, images]), [
+      [2, 2, false],
+      [5, 2, true],
+    ]);
+    for (const name of ["compress_ik.1.0.weight", "compress_tv.0.6.bias"]) {
+      assert.deepEqual(valuesOf(found[1], name), valuesOf(five, name));
+    }
+  });
+});
+
+Deno.test("openCompressor reads one factor without a prefix, and leaves other tensors of the file alone", async () => {
+  const tensors = {
+    ...compressorTensors(five),
+    "attention.0.weight": compressorTensors(two)["compress_tk.0.0.bias"],
+  };
+  await withFolder({ "c.safetensors": safetensorsBytes(tensors) }, (dir) => {
+    assert.deepEqual(openCompressor(`${dir}/c.safetensors`, MODEL)!.map(({ factor }) => factor), [5]);
+    assert.equal(openCompressor(`${dir}/absent.safetensors`, MODEL), null);
+  });
+});
+
+Deno.test("openCompressor reads the binary format, its metadata skipped", async () => {
+  for (const one of [five, two]) {
+    await withFolder({ "c.bin": binaryCompressor(one, MODEL, Uint8Array.of(1, 2, 3)) }, (dir) => {
+      const [found, ...rest] = openCompressor(`${dir}/c.bin`, MODEL)!;
+      assert.equal(rest.length, 0);
+      assert.deepEqual([found.factor, found.images, found.tensors.size], [
+        one.factor,
+        one.images,
+        one.tensors.size,
+      ]);
+      for (const name of one.tensors.keys()) {
+        assert.deepEqual(valuesOf(found, name), valuesOf(one, name), name);
+      }
+    });
+  }
+});
+
+Deno.test("openCompressor refuses safetensors that do not fit the model, naming the tensor", async () => {
+  assert.match(await refusal(safetensorsBytes({})), /holds no compressor/);
+  const lacking = compressorTensors(five);
+  delete lacking["compress_iv.1.3.bias"];
+  assert.match(await refusal(safetensorsBytes(lacking)), /"compress_iv\.1\.3\.bias" is missing/);
+  assert.match(
+    await refusal(compressorsFile([five]), { layers: 1, headDim: 8 }),
+    /more layers than this model's 1/,
+  );
+  assert.match(
+    await refusal(compressorsFile([five]), { layers: 2, headDim: 16 }),
+    /40 columns, expected a multiple/,
+  );
+  assert.match(await refusal(safetensorsBytes(compressorTensors(five, "factor_2."))), /is of factor 5/);
+  const odd = {
+    ...compressorTensors(five),
+    "compress_tk.1.3.weight": compressorTensors(five)["compress_tk.1.0.weight"],
+  };
+  assert.match(
+    await refusal(safetensorsBytes(odd)),
+    /"compress_tk\.1\.3\.weight" is \[8, 40\], expected \[8, 8\]/,
+  );
+});
+
+Deno.test("openCompressor refuses a binary file that is of another model, version or size", async () => {
+  const bytes = () => binaryCompressor(five, MODEL);
+  const changed = (word: number, value: number) => {
+    const out = bytes();
+    new DataView(out.buffer).setUint32(4 * word, value, true);
+    return out;
+  };
+  assert.match(await refusal(changed(1, 2)), /version is 2, expected 1/);
+  assert.match(await refusal(changed(2, 7)), /dtype is 7/);
+  assert.match(await refusal(changed(3, 3)), /number of layers is 3, expected 2/);
+  assert.match(await refusal(changed(5, 16)), /head dimension is 16, expected 8/);
+  assert.match(await refusal(changed(7, 1)), /factor is 1/);
+  assert.match(await refusal(changed(7, 4)), /"compress_tk\.0\.0\.weight" is \[8, 40\], expected \[8, 32\]/);
+  assert.match(await refusal(changed(7, 65)), /factor is 65, more than 64/);
+  assert.match(await refusal(changed(8, 0)), /least number of groups is 0/);
+  assert.match(await refusal(changed(9, 9)), /weights a layer is 9, expected 6 or 12/);
+  assert.match(await refusal(bytes().slice(0, 30)), /truncated/);
+  assert.match(await refusal(bytes().slice(0, -4)), /truncated/);
+  assert.match(await refusal(Uint8Array.from([...bytes(), 0])), /too long/);
+  assert.match(await refusal(changed(13, 0)), /"compress_tk\.0\.0\.weight" has no bias/);
+});
