@@ -4,9 +4,7 @@
 // Reference: tests/reference/kv_gather.ts. Tolerance: "exact".
 import type { Kernel } from "./kernel.ts";
 import { kvKey, type KvLayout, kvWriting } from "./kv_address.wgsl.ts";
-
-/** Target slots of one workgroup. */
-export const KV_GATHER_SLOTS = 16;
+import { kvCopying } from "./kv_job.wgsl.ts";
 
 /** Params: rows (jobs · kvHeads), keptMax, shard shift. */
 export function kvGatherKernel(layout: KvLayout): Kernel {
@@ -31,32 +29,12 @@ struct Params {
   shard_shift: u32,
 }
 @group(0) @binding(${2 + layout.shards}) var<uniform> params: Params;
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let row = group.y + group.z * groups.y;
-  if (row >= params.rows) { return; }
-  let job = row / KV_HEADS;
-  let head = row % KV_HEADS;
-  let start = group.x * ${KV_GATHER_SLOTS}u;
-  let end = min(start + ${KV_GATHER_SLOTS}u, jobs[6u * job + 1u]);
-  let source_table = jobs[6u * job + 2u];
-  let target_table = jobs[6u * job + 3u];
-  for (var item = start * QUADS + lane; item < end * QUADS; item += 64u) {
-    let to = item / QUADS;
-    let quad = item % QUADS;
-    let from_slot = kept[row * params.kept_max + to];
-    let from_page = jobs[source_table + from_slot / PAGE_SLOTS];
-    let to_page = jobs[target_table + to / PAGE_SLOTS];
+${
+    kvCopying(`    let from_slot = kept[row * params.kept_max + to];
+    let from_page = jobs[table + from_slot / PAGE_SLOTS];
     let key = load_words(key_address(from_page, head, from_slot), quad * PAGE_SLOTS);
     store_words(key_address(to_page, head, to), quad * PAGE_SLOTS, key);
     let value = load_words(value_address(from_page, head, from_slot), quad);
-    store_words(value_address(to_page, head, to), quad, value);
-  }
-}
-`;
+    store_words(value_address(to_page, head, to), quad, value);`)
+  }`;
 }

@@ -5,7 +5,7 @@
 // Reference: tests/reference/kv_gather.ts. Tolerance: "reduce"; "f16" with f16 pages.
 import type { Kernel } from "./kernel.ts";
 import { kvKey, type KvLayout, kvWriting } from "./kv_address.wgsl.ts";
-import { KV_GATHER_SLOTS } from "./kv_gather.wgsl.ts";
+import { kvCopying } from "./kv_job.wgsl.ts";
 
 /** Params: rows (jobs · kvHeads), keptMax, shard shift. */
 export function kvGatherTurnedKernel(layout: KvLayout): Kernel {
@@ -43,27 +43,9 @@ fn partner_part(key: Address, angles: u32, d: u32) -> f32 {
   let other = d - HALF;
   return -load_quad(key, (other / 4u) * PAGE_SLOTS)[other % 4u] * rotary[angles + d];
 }
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let row = group.y + group.z * groups.y;
-  if (row >= params.rows) { return; }
-  let job = row / KV_HEADS;
-  let head = row % KV_HEADS;
-  let start = group.x * ${KV_GATHER_SLOTS}u;
-  let end = min(start + ${KV_GATHER_SLOTS}u, jobs[6u * job + 1u]);
-  let source_table = jobs[6u * job + 2u];
-  let target_table = jobs[6u * job + 3u];
-  for (var item = start * QUADS + lane; item < end * QUADS; item += 64u) {
-    let to = item / QUADS;
-    let quad = item % QUADS;
-    let from_slot = kept[row * params.kept_max + to];
-    let from_page = jobs[source_table + from_slot / PAGE_SLOTS];
-    let to_page = jobs[target_table + to / PAGE_SLOTS];
+${
+    kvCopying(`    let from_slot = kept[row * params.kept_max + to];
+    let from_page = jobs[table + from_slot / PAGE_SLOTS];
     let key = key_address(from_page, head, from_slot);
     let angles = (from_slot - to) * HEAD_DIM;
     let own = load_quad(key, quad * PAGE_SLOTS);
@@ -74,8 +56,6 @@ fn main(
     }
     store_quad(key_address(to_page, head, to), quad * PAGE_SLOTS, turned);
     let value = load_words(value_address(from_page, head, from_slot), quad);
-    store_words(value_address(to_page, head, to), quad, value);
-  }
-}
-`;
+    store_words(value_address(to_page, head, to), quad, value);`)
+  }`;
 }

@@ -4,32 +4,14 @@
 // slots, then the cosines. Grid: rows, folded into y.
 // Reference: tests/reference/kv_key_diff.ts. Tolerance: "reduce".
 import type { Kernel } from "./kernel.ts";
-import { kvKey, type KvLayout, kvReading } from "./kv_address.wgsl.ts";
+import type { KvLayout } from "./kv_address.wgsl.ts";
+import { kvScoring } from "./kv_job.wgsl.ts";
 
-/** Params: rows (jobs · kvHeads), slotsMax, shard shift. */
 export function kvKeyDiffKernel(layout: KvLayout): Kernel {
-  return {
-    key: `kv_key_diff ${kvKey(layout)}`,
-    bindings: ["read", ...Array<"read">(layout.shards).fill("read"), "read_write"],
-    paramWords: 3,
-    get code() {
-      return code(layout);
-    },
-  };
+  return kvScoring("kv_key_diff", layout, [], () => CODE);
 }
 
-function code(layout: KvLayout): string {
-  return `
-@group(0) @binding(0) var<storage, read> jobs: array<u32>;
-${kvReading(layout, 1)}
-@group(0) @binding(${1 + layout.shards}) var<storage, read_write> scores: array<f32>;
-struct Params {
-  rows: u32,
-  slots_max: u32,
-  shard_shift: u32,
-}
-@group(0) @binding(${2 + layout.shards}) var<uniform> params: Params;
-
+const CODE = `
 const THREADS: u32 = 256u;
 const PARTS: u32 = THREADS / QUADS;
 var<workgroup> sums: array<vec4<f32>, THREADS>;
@@ -91,4 +73,3 @@ fn main(
   }
 }
 `;
-}

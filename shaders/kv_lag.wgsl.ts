@@ -5,21 +5,14 @@
 // The workgroup of partition 0 also writes what is not scored. Grid: (partitions, rows folded into z).
 // Reference: tests/reference/kv_lag.ts. Tolerance: "reduce".
 import type { Kernel } from "./kernel.ts";
-import { kvKey, type KvLayout, kvReading } from "./kv_address.wgsl.ts";
+import type { KvLayout } from "./kv_address.wgsl.ts";
+import { KV_ROW, kvScoring } from "./kv_job.wgsl.ts";
 
 /** Slots of a partition at most: three shared arrays of this length. */
 export const LAG_MAX = 512;
 
-/** Params: rows (jobs · kvHeads), slotsMax, shard shift, sinks, lag, whether scores are compared across partitions. */
 export function kvLagKernel(layout: KvLayout): Kernel {
-  return {
-    key: `kv_lag ${kvKey(layout)}`,
-    bindings: ["read", ...Array<"read">(layout.shards).fill("read"), "read_write"],
-    paramWords: 6,
-    get code() {
-      return code(layout);
-    },
-  };
+  return kvScoring("kv_lag", layout, ["sinks", "lag", "cross_scoring"], () => code(layout));
 }
 
 /** Statements that leave a slot's deviation over channels of (x − low) · inverse, found by `load(quad)`, in `into`. */
@@ -40,37 +33,12 @@ function deviation(load: string, offset: string, into: string): string {
 
 function code(layout: KvLayout): string {
   return `
-@group(0) @binding(0) var<storage, read> jobs: array<u32>;
-${kvReading(layout, 1)}
-@group(0) @binding(${1 + layout.shards}) var<storage, read_write> scores: array<f32>;
-struct Params {
-  rows: u32,
-  slots_max: u32,
-  shard_shift: u32,
-  sinks: u32,
-  lag: u32,
-  cross_scoring: u32,
-}
-@group(0) @binding(${2 + layout.shards}) var<uniform> params: Params;
-
 var<workgroup> low: array<vec4<f32>, ${2 * layout.headDim / 4}>; // keys, then values
 var<workgroup> inverse: array<vec4<f32>, ${2 * layout.headDim / 4}>; // of the range, 0 without one
 var<workgroup> keys: array<f32, ${LAG_MAX}>;
 var<workgroup> values: array<f32, ${LAG_MAX}>;
 var<workgroup> means: array<f32, ${LAG_MAX}>;
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let row = group.y + group.z * groups.y;
-  if (row >= params.rows) { return; }
-  let job = row / KV_HEADS;
-  let head = row % KV_HEADS;
-  let slots = jobs[6u * job];
-  let table = jobs[6u * job + 2u];
+${KV_ROW}
   let first = row * params.slots_max;
   let lag = params.lag;
   if (slots < params.sinks + 2u * lag) {

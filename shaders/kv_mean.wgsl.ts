@@ -5,9 +5,7 @@
 // Reference: tests/reference/kv_mean.ts. Tolerance: "reduce"; "f16" with f16 pages.
 import type { Kernel } from "./kernel.ts";
 import { kvKey, type KvLayout, kvWriting } from "./kv_address.wgsl.ts";
-
-/** Target slots of one workgroup. */
-export const KV_MEAN_SLOTS = 16;
+import { kvCopying } from "./kv_job.wgsl.ts";
 
 /** Params: rows (jobs · kvHeads), factor, shard shift. */
 export function kvMeanKernel(layout: KvLayout): Kernel {
@@ -31,34 +29,16 @@ struct Params {
   shard_shift: u32,
 }
 @group(0) @binding(${1 + layout.shards}) var<uniform> params: Params;
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let row = group.y + group.z * groups.y;
-  if (row >= params.rows) { return; }
-  let job = row / KV_HEADS;
-  let head = row % KV_HEADS;
-  let start = group.x * ${KV_MEAN_SLOTS}u;
-  let end = min(start + ${KV_MEAN_SLOTS}u, jobs[6u * job + 1u]);
-  let source_table = jobs[6u * job + 2u];
-  let target_table = jobs[6u * job + 3u];
-  let means = jobs[6u * job] / params.factor;
-  for (var item = start * QUADS + lane; item < end * QUADS; item += 64u) {
-    let to = item / QUADS;
-    let quad = item % QUADS;
-    let to_page = jobs[target_table + to / PAGE_SLOTS];
-    let to_key = key_address(to_page, head, to);
+${
+    kvCopying(
+      `    let to_key = key_address(to_page, head, to);
     let to_value = value_address(to_page, head, to);
     if (to < means) {
       var key_sum = vec4<f32>(0.0);
       var value_sum = vec4<f32>(0.0);
       for (var i = 0u; i < params.factor; i += 1u) {
         let from_slot = to * params.factor + i;
-        let from_page = jobs[source_table + from_slot / PAGE_SLOTS];
+        let from_page = jobs[table + from_slot / PAGE_SLOTS];
         key_sum += load_quad(key_address(from_page, head, from_slot), quad * PAGE_SLOTS);
         value_sum += load_quad(value_address(from_page, head, from_slot), quad);
       }
@@ -66,11 +46,11 @@ fn main(
       store_quad(to_value, quad, value_sum / f32(params.factor));
     } else {
       let from_slot = means * params.factor + (to - means);
-      let from_page = jobs[source_table + from_slot / PAGE_SLOTS];
+      let from_page = jobs[table + from_slot / PAGE_SLOTS];
       store_words(to_key, quad * PAGE_SLOTS, load_words(key_address(from_page, head, from_slot), quad * PAGE_SLOTS));
       store_words(to_value, quad, load_words(value_address(from_page, head, from_slot), quad));
-    }
-  }
-}
-`;
+    }`,
+      "  let means = slots / params.factor;\n",
+    )
+  }`;
 }

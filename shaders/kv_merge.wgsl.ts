@@ -6,6 +6,7 @@
 // Reference: tests/reference/kv_merge.ts. Tolerance: "reduce"; "f16" with f16 pages.
 import type { Kernel } from "./kernel.ts";
 import { kvKey, type KvLayout, kvReading, kvWriting } from "./kv_address.wgsl.ts";
+import { KV_ROW } from "./kv_job.wgsl.ts";
 
 /** Params of both: rows (jobs · kvHeads), slotsMax, keptMax, shard shift. */
 const PARAMS = `
@@ -31,20 +32,9 @@ ${kvReading(layout, 2)}
 @group(0) @binding(${2 + layout.shards}) var<storage, read_write> nearest: array<u32>;
 ${PARAMS}
 @group(0) @binding(${3 + layout.shards}) var<uniform> params: Params;
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let row = group.y + group.z * groups.y;
-  if (row >= params.rows) { return; }
-  let job = row / KV_HEADS;
-  let head = row % KV_HEADS;
+${KV_ROW}
   let slot = group.x * 64u + lane;
-  if (slot >= jobs[6u * job]) { return; }
-  let table = jobs[6u * job + 2u];
+  if (slot >= slots) { return; }
   let own = key_address(jobs[table + slot / PAGE_SLOTS], head, slot);
   var best = 0u;
   var highest = -3.4e38;
@@ -89,20 +79,9 @@ export function kvMergeKernel(layout: KvLayout): Kernel {
 ${kvWriting(layout, 3)}
 ${PARAMS}
 @group(0) @binding(${3 + layout.shards}) var<uniform> params: Params;
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let row = group.y + group.z * groups.y;
-  if (row >= params.rows) { return; }
-  let job = row / KV_HEADS;
-  let head = row % KV_HEADS;
+${KV_ROW}
   let to = group.x;
   if (to >= jobs[6u * job + 1u]) { return; }
-  let table = jobs[6u * job + 2u];
   let pivot = kept[row * params.kept_max + to];
   let pivot_page = jobs[table + pivot / PAGE_SLOTS];
   let to_page = jobs[jobs[6u * job + 3u] + to / PAGE_SLOTS];
@@ -112,7 +91,7 @@ fn main(
     var key = own_key;
     var value = own_value;
     var count = 1.0;
-    for (var slot = 0u; slot < jobs[6u * job]; slot += 1u) {
+    for (var slot = 0u; slot < slots; slot += 1u) {
       if (nearest[row * params.slots_max + slot] != to) { continue; }
       let page = jobs[table + slot / PAGE_SLOTS];
       key += 0.5 * (own_key + load_quad(key_address(page, head, slot), quad * PAGE_SLOTS));

@@ -1,8 +1,9 @@
 /** Records the operations that choose among cached keys and values and write them anew. */
 import type { Kernel } from "../../shaders/kernel.ts";
-import { KV_GATHER_SLOTS, kvGatherKernel } from "../../shaders/kv_gather.wgsl.ts";
+import { kvGatherKernel } from "../../shaders/kv_gather.wgsl.ts";
 import { kvGatherTurnedKernel } from "../../shaders/kv_gather_turned.wgsl.ts";
-import { KV_MEAN_SLOTS, kvMeanKernel } from "../../shaders/kv_mean.wgsl.ts";
+import { KV_COPY_SLOTS } from "../../shaders/kv_job.wgsl.ts";
+import { kvMeanKernel } from "../../shaders/kv_mean.wgsl.ts";
 import { kvMergeKernel, kvNearestKernel } from "../../shaders/kv_merge.wgsl.ts";
 import { kvPackKernel } from "../../shaders/kv_pack.wgsl.ts";
 import { kvUnpackKernel } from "../../shaders/kv_unpack.wgsl.ts";
@@ -52,7 +53,7 @@ export function recordKvGather(
     rotary ? kvGatherTurnedKernel(layout) : kvGatherKernel(layout),
     [jobs.indices.buffer, kept.buffer, ...angles, ...pages.shards],
     [rows, jobs.keptMax, shardShift(pages)],
-    slotGrid(jobs.keptMax, KV_GATHER_SLOTS, rows),
+    slotGrid(jobs.keptMax, KV_COPY_SLOTS, rows),
   );
 }
 
@@ -89,7 +90,7 @@ export function recordKvMean(
     kvMeanKernel(layoutOf(o.pages)),
     [o.jobs.indices.buffer, ...o.pages.shards],
     [rows, o.factor, shardShift(o.pages)],
-    slotGrid(o.jobs.keptMax, KV_MEAN_SLOTS, rows),
+    slotGrid(o.jobs.keptMax, KV_COPY_SLOTS, rows),
   );
 }
 

@@ -72,3 +72,16 @@ export class Arena {
 export function roundUp(bytes: number): number {
   return Math.ceil(Math.max(bytes, 1) / ALIGNMENT) * ALIGNMENT;
 }
+
+/** Sizes of scratch between two powers of two. */
+const CLASSES_OF_OCTAVE = 8;
+
+/**
+ * What scratch of `bytes` takes: up to an eighth more, so that batches of every length share some hundred sizes. Pieces are
+ * reused by size alone, and a size a length would fill any memory in time.
+ */
+export function scratchSize(bytes: number): number {
+  const octave = 2 ** Math.floor(Math.log2(Math.max(bytes, 1)));
+  const step = octave / CLASSES_OF_OCTAVE;
+  return roundUp(Math.ceil(bytes / step) * step);
+}

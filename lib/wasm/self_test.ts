@@ -14,6 +14,7 @@ import { FORMATS } from "./matmul.ts";
 import { PANEL } from "./panel.ts";
 import { GROUP, type QuantisedFormat } from "./quantised.ts";
 import { checkPagedAttention, checkSegmentAttention } from "./self_test_attention.ts";
+import { checkCompression } from "./self_test_compression.ts";
 import { checkFold } from "./self_test_fold.ts";
 import { activated, normed } from "./self_test_formula.ts";
 import { filledMatrix, runStep } from "./self_test_step.ts";
@@ -84,6 +85,8 @@ export async function runSelfTest(
   await check("layer_norm", () => checkNorm(backend, threads, "layer"));
   for (const { dtype, headDim } of use.caches) {
     await check(`rope and attention ${dtype}`, () => checkPagedAttention(backend, dtype, headDim));
+    // Packed heads are multiples of 8.
+    await check(`compression ${dtype}`, () => checkCompression(backend, dtype, 8 * Math.ceil(headDim / 8)));
     if (use.folds) await check(`fold ${dtype}`, () => checkFold(backend, dtype, headDim));
   }
   for (const headDim of use.segments) {

@@ -1,5 +1,6 @@
 /** The formulas of the self-test in f64, without regard to speed. */
 import type { Activation } from "../ops/backend.ts";
+import type { KvBits, KvDtype } from "../ops/kv.ts";
 
 /** The error function by its Taylor series: good to 1e-8 for |z| ≤ 4.3, which is all that is asked of it. */
 function erf(z: number): number {
@@ -83,4 +84,17 @@ export function rotated(head: ArrayLike<number>, angles: ArrayLike<number>): Flo
     out[half + i] = head[half + i] * cos + head[i] * sin;
   }
   return out;
+}
+
+/** What codes of `bits` stand for that share a pair: all of `values`, which are at most as many as share one. */
+export function quantised(values: readonly number[], bits: KvBits, dtype: KvDtype): number[] {
+  const stored = (x: number) => dtype === "f16" ? Math.f16round(x) : x, most = 2 ** bits - 1;
+  const lowest = Math.min(...values), range = Math.fround(Math.max(...values) - lowest);
+  const least = stored(lowest), scale = stored(Math.fround(range / most)) || 1;
+  return values.map((x) => {
+    const exact = Math.fround(Math.fround(x - least) / scale), below = Math.floor(exact);
+    // No code lies on a half of the values that are tested.
+    const code = Math.min(most, Math.max(0, exact - below < 0.5 ? below : below + 1));
+    return stored(Math.fround(Math.fround(code * scale) + least));
+  });
 }

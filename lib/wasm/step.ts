@@ -19,7 +19,7 @@ import type { WasmBackend, WasmPages, WasmTensor } from "./backend.ts";
 import { bitsOf } from "./bits.ts";
 import { linearsOf, linearWords } from "./fold.ts";
 import { mapWords } from "./map.ts";
-import { roundUp } from "./memory.ts";
+import { scratchSize } from "./memory.ts";
 import { FORMATS, PANELS_TOGETHER } from "./matmul.ts";
 import { pagesWords } from "./page.ts";
 import { runTape, runTapeAlone, Tape } from "./tape.ts";
@@ -406,7 +406,7 @@ export class WasmStep implements Step {
    * operations that still need that have not run yet.
    */
   #take(bytes: number): number {
-    const at = this.#backend.arena.take(bytes);
+    const at = this.#backend.arena.take(scratchSize(bytes));
     this.#held.add(at);
     return at;
   }
@@ -414,13 +414,13 @@ export class WasmStep implements Step {
   /** As `#take`, for a tensor: it may be released. */
   #takeUploaded(bytes: number): number {
     const at = this.#take(bytes);
-    this.#scratch.set(at, roundUp(bytes));
+    this.#scratch.set(at, scratchSize(bytes));
     return at;
   }
 
   /** Memory that operations write: what an earlier operation of this step released will do. */
   #takeScratch(bytes: number): number {
-    const size = roundUp(bytes);
+    const size = scratchSize(bytes);
     const at = this.#released.get(size)?.pop() ?? this.#take(bytes);
     this.#scratch.set(at, size);
     return at;

@@ -1,7 +1,8 @@
 /**
  * What a sweep compares: every compression method at a few kept shares, and packing of whole caches.
  *
- * At one share all methods may store equally many slots of a prompt: {@link equalSlots}. A method that works in steps (whole chunks,
+ * At one share all methods may store equally many slots of a prompt: as many as the learned method does where it was trained for
+ * that factor, see {@link equalSlots}. A method that works in steps (whole chunks,
  * groups of f, layers of different lengths, text that always stays) comes as near as it can; what it really stored is counted.
  */
 import { assert } from "../../core/assert.ts";
@@ -11,7 +12,9 @@ import {
   type MethodName,
   type PromptShape,
 } from "../../engine/compress/method.ts";
-import { METHODS } from "../../engine/compress/mod.ts";
+import { withTrained } from "../../engine/compress/learned.ts";
+import { keptByLayer, METHODS } from "../../engine/compress/mod.ts";
+import type { LearnedFacts } from "../../engine/compress/segments.ts";
 import { parseCompression } from "../../engine/compress/settings.ts";
 
 /** One of so many slots is kept. */
@@ -36,8 +39,8 @@ export const FULL: Cell = { method: "none", settings: {}, quantize: null, factor
 const SHORT_PROMPT: Readonly<Record<string, number>> = { window_size: 8, chunk_length: 4, lag_size: 16 };
 
 /** The methods of this build at every factor, twice where short prompts ask for other settings; then packing alone. */
-export function cellsOfSweep(): Cell[] {
-  const methods = METHOD_NAMES.filter((method) => method !== "none");
+export function cellsOfSweep(compressors: readonly LearnedFacts[]): Cell[] {
+  const methods = METHOD_NAMES.filter((method) => method !== "none" && method !== "learned");
   const variants = methods.flatMap((method) => {
     const short = Object.entries(SHORT_PROMPT).filter(([name]) =>
       Object.hasOwn(METHODS[method].settings, name)
@@ -46,6 +49,7 @@ export function cellsOfSweep(): Cell[] {
     return all.map((settings) => ({ method, settings }));
   });
   return [
+    ...compressors.map(({ factor }): Cell => ({ method: "learned", settings: {}, quantize: null, factor })),
     ...variants.flatMap((variant) => FACTORS.map((factor) => ({ ...variant, quantize: null, factor }))),
     { ...FULL, quantize: "int8" },
     { ...FULL, quantize: "int4" },
@@ -58,23 +62,45 @@ export function cellName({ method, settings, quantize }: Cell): string {
   return [method, ...own, ...(quantize === null ? [] : [quantize])].join(" ");
 }
 
-/** floor(slots / factor), at least 1. */
-export function equalSlots({ slots }: PromptShape, factor: number): number {
-  return Math.max(1, Math.floor(slots[0] / factor));
+/**
+ * What a method may store of a prompt in a layer: what the learned method stores, whose groups of `factor` leave the rest of each
+ * picture and text as it is (of 64 + 12 + 4 tokens at factor 5: 12 + 4, 2 + 2, 4); floor(slots / factor), at least 1, where it was not
+ * trained for the factor.
+ */
+export function equalSlots(
+  prompt: PromptShape,
+  factor: number,
+  compressors: readonly LearnedFacts[],
+): number {
+  const learned = learnedAt(factor, compressors);
+  return learned === null
+    ? Math.max(1, Math.floor(prompt.slots[0] / factor))
+    : keptByLayer(learned, prompt)[0];
+}
+
+/** The learned method at a factor; null where it was not trained for it. */
+function learnedAt(factor: number, compressors: readonly LearnedFacts[]): Compression | null {
+  const found = withTrained(parsed({ method: "learned", ratio: 1 - 1 / factor }), compressors);
+  return "compression" in found ? found.compression : null;
+}
+
+function parsed(wish: Readonly<Record<string, unknown>>): Compression {
+  const result = parseCompression(wish);
+  assert(result.ok, "a cell of the sweep is a compression");
+  return result.compression;
 }
 
 /** The compression of one prompt. Asserts that the cell is one of {@link cellsOfSweep}. */
 export function compressionOf(
   { method, settings, quantize, factor }: Cell,
   prompt: PromptShape,
+  compressors: readonly LearnedFacts[],
 ): Compression {
-  const size = method === "none" ? {} : { budget: equalSlots(prompt, factor) };
-  const parsed = parseCompression({
-    method,
-    ...settings,
-    ...size,
-    ...(quantize === null ? {} : { quantize }),
-  });
-  assert(parsed.ok, "a cell of the sweep is a compression");
-  return parsed.compression;
+  if (method === "learned") {
+    const learned = learnedAt(factor, compressors);
+    assert(learned !== null, "a cell of the learned method is of a factor it was trained for");
+    return learned;
+  }
+  const size = method === "none" ? {} : { budget: equalSlots(prompt, factor, compressors) };
+  return parsed({ method, ...settings, ...size, ...(quantize === null ? {} : { quantize }) });
 }

@@ -24,6 +24,7 @@ const DEVICE = {
   threads: SERVE_FLAGS.threads,
   dtype: SERVE_FLAGS.dtype,
   kvCacheDtype: SERVE_FLAGS.kvCacheDtype,
+  compressor: SERVE_FLAGS.compressor,
 } as const;
 
 export const SWEEP_FLAGS = { ...OWN, ...DEVICE } as const;

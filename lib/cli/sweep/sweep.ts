@@ -12,12 +12,14 @@ import { StartError } from "../../core/errors.ts";
 import type { PromptShape } from "../../engine/compress/method.ts";
 import { needOf } from "../../engine/compress/mod.ts";
 import type { Need } from "../../engine/compress/need.ts";
+import type { LearnedFacts } from "../../engine/compress/segments.ts";
 import { startEngine } from "../../engine/client.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { type LoadedModel, openModel } from "../../model/directory.ts";
 import { openText } from "../../text/processor.ts";
 import type { TextProcessor } from "../../text/text.ts";
 import { chooseDevice } from "../device.ts";
+
 import { judge } from "../score.ts";
 import { type Asked, encodePictures, promptOf, questionsOf } from "./asked.ts";
 import { Bar } from "./bar.ts";
@@ -54,6 +56,7 @@ export async function sweep(options: SweepValues, say: (line: string) => void): 
   const engine = await startEngine({
     modelDir: model.dir,
     loadFormat: "auto",
+    compressor: options.compressor,
     ...await chooseDevice(options, say),
     kvDtype: options.kvCacheDtype,
     kvBytes: POOL_BYTES,
@@ -93,12 +96,12 @@ function openResults(folder: string, questions: number): SweepResults {
 }
 
 /** What is not in the results yet, the whole cache first. */
-function passesOf(results: SweepResults): Pass[] {
-  const left = [FULL, ...cellsOfSweep()].filter((cell) => !results.has(cell));
+function passesOf(results: SweepResults, compressors: readonly LearnedFacts[]): Pass[] {
+  const left = [FULL, ...cellsOfSweep(compressors)].filter((cell) => !results.has(cell));
   const one = { slots: Uint32Array.of(PASS_CELLS_MAX), images: [] };
   const groups = Map.groupBy(
     left,
-    (cell) => JSON.stringify(cell === FULL ? null : needOf(compressionOf(cell, one))),
+    (cell) => JSON.stringify(cell === FULL ? null : needOf(compressionOf(cell, one, compressors))),
   );
   return [...groups].flatMap(([need, cells]) =>
     Array.from({ length: Math.ceil(cells.length / PASS_CELLS_MAX) }, (_, i): Pass => ({
@@ -115,7 +118,7 @@ async function sweepCells(
   asked: readonly Asked[],
   results: SweepResults,
 ): Promise<void> {
-  const passes = passesOf(results);
+  const passes = passesOf(results, engine.facts.compressors);
   const bar = new Bar(
     "answers",
     asked.length * passes.reduce((sum, { cells }) => sum + cells.length, 0),
@@ -130,7 +133,7 @@ async function sweepCells(
       const block = new Block(engine, part, need, model.config.eosTokenIds);
       const whole = await block.wholeAnswers();
       const methods = cells.filter((cell) => cell !== FULL).map((cell) => (prompt: PromptShape) =>
-        compressionOf(cell, prompt)
+        compressionOf(cell, prompt, engine.facts.compressors)
       );
       const answers = await block.answers(methods, first);
       if (cells[0] === FULL) answers.unshift(whole);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { AssertionError } from "../../../lib/core/assert.ts";
 import { StartError } from "../../../lib/core/errors.ts";
 import { ALIGNMENT } from "../../../lib/wasm/layout.ts";
-import { Arena, createMemory } from "../../../lib/wasm/memory.ts";
+import { Arena, createMemory, scratchSize } from "../../../lib/wasm/memory.ts";
 import { Draw } from "../../support/cases.ts";
 
 Deno.test("Arena hands out pieces on cache lines that do not overlap, whatever is given back between", () => {
@@ -48,6 +48,16 @@ Deno.test("Arena refuses what does not fit, with the numbers, and says so before
   );
   arena.give(held);
   assert.equal(arena.fits(190), true);
+});
+
+Deno.test("scratchSize is at most an eighth more, and of few sizes, so that steps of every length fit one memory", () => {
+  const arena = new Arena(0, 64 << 20, "test memory");
+  for (let rows = 1; rows <= 4096; rows++) {
+    const bytes = rows * 1024, size = scratchSize(bytes);
+    assert.ok(size >= bytes && size <= bytes * 9 / 8 + 64, `${size} for ${bytes}`);
+    arena.give(arena.take(size));
+  }
+  assert.ok(new Set(Array.from({ length: 1 << 16 }, (_, i) => scratchSize(i * 64))).size < 200);
 });
 
 Deno.test("Arena takes nothing back twice", () => {
