@@ -7,8 +7,11 @@ import type { EngineFacts } from "../lib/engine/engine.ts";
 import { PACK_SLOTS } from "../lib/ops/kv.ts";
 import type { Compression, Protected } from "./messages.ts";
 
-/** What `auto` does when memory is short: it needs nothing but the cache, and costs least on the default model. */
-const AUTO_METHOD: MethodName = "streaming";
+/**
+ * What `auto` does: it needs nothing but the cache, keeps the same whatever is asked next, and of the methods that do it
+ * lost least on the default model (0.6 points at half of the slots; streaming some 20: bench/LOG.md).
+ */
+const AUTO_METHOD: MethodName = "keydiff";
 const AUTO_RATIO = 0.5;
 /** Caches that `auto` leaves as they are. */
 const AUTO_MIN_TOKENS = 256;

@@ -66,7 +66,7 @@ for (
       if (answered < 1 || storedTokens === keptTokens) continue;
       compared++;
       const stored = [...prompts[index], ...tokens.slice(0, answered).map(({ id }) => id)];
-      const named = compression({ method: "streaming", ratio: 0.5, ...fields });
+      const named = compression({ method: "keydiff", ratio: 0.5, ...fields });
       const rest = await answer(roomy, stored, { compression: named, maxTokens: ANSWER_TOKENS - answered });
       assert.equal(rest.compression?.keptTokens, keptTokens);
       assert.deepEqual(rest.tokens, tokens.slice(answered), `request ${index}`);

@@ -41,7 +41,7 @@ const COMPRESSIONS: readonly (Compression | null)[] = [
   compressionBy("knorm", 0.5),
   compressionBy("streaming", 0.8),
   compressionBy("mean-pool", 0.75),
-  compressionBy("streaming", 0.5, { underPressure: true }),
+  compressionBy("keydiff", 0.5, { underPressure: true }),
   compressionBy("mean-pool", 0.8, { underPressure: true }),
   compressionBy("streaming", 0.1, { quantise: { bits: 4, tail: "float" } }),
   PACKED,

@@ -73,7 +73,7 @@ Deno.test("scheduling: a key tells tenants apart, also on an open server, and ne
 
 Deno.test("scheduling: kv_compression auto waits for pressure, with the ratio that is asked for", async () => {
   const compressionOf = async (kv_compression: unknown) => (await requestFor({ kv_compression })).compression;
-  const auto = compressionBy("streaming", 0.5, { underPressure: true, minTokens: 256 });
+  const auto = compressionBy("keydiff", 0.5, { underPressure: true, minTokens: 256 });
   assert.deepEqual(await compressionOf("auto"), auto);
   assert.deepEqual(await compressionOf({ method: "auto" }), auto);
   assert.deepEqual(await compressionOf("auto:0.75"), { ...auto, size: { ratio: 0.75 } });

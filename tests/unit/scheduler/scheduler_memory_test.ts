@@ -21,7 +21,7 @@ const LONG = 100;
  */
 const SMALL = { pageCount: 120 };
 const KEPT = 5;
-const AUTO = compressionBy("streaming", 0.5, { underPressure: true });
+const AUTO = compressionBy("keydiff", 0.5, { underPressure: true });
 const KNORM: Compression = compressionBy("knorm", 0.5);
 
 function expected(text: string, kept: number | null): number[] {
