@@ -48,7 +48,7 @@ const STEP_TOKENS_MAX = 4096;
 const ANSWER_TOKENS = { least: 2, most: 16 };
 const PICTURES_SHARE = 0.2;
 const REPLICAS_QUICK = [12, 16, 24].map((replicas) => ({ replicas, requests: 10_000, perSecond: 1000 }));
-const REPLICAS = [...REPLICAS_QUICK, { replicas: 16, requests: 100_000, perSecond: 1000 }];
+const REPLICAS = [...REPLICAS_QUICK, { replicas: 24, requests: 100_000, perSecond: 1000 }];
 
 async function world(device: Device, policy: string): Promise<World> {
   const { config } = await openModel(MODEL, "dummy");
