@@ -1,26 +1,16 @@
 /**
  * `deno bench`: how near the WebAssembly kernels come to the processor. f32 matmul beside a kernel of nothing but
- * independent multiply-add chains, on one and two threads; products of one, 16 and 64 rows by every weight format
+ * independent multiply-add chains, both on one and two threads (where virtual cores share a real one, the chain
+ * shows it too); products of one, 16 and 64 rows by every weight format
  * beside f32. At the end: median rates, their ratios, and what a hand-tuned prototype of the same kernels came
  * to on a quiet machine (Sapphire Rapids, 4 GHz). Compare ratios: clocks differ.
  */
 import { seededRandom } from "../lib/core/random.ts";
 import type { Matrix, MatrixDtype } from "../lib/ops/tensor.ts";
 import { type ProductFamily, WasmBackend } from "../lib/wasm/backend.ts";
-import {
-  doWhile,
-  f32x4,
-  get,
-  I32,
-  i32,
-  ModuleBuilder,
-  range,
-  sequence,
-  set,
-  v128,
-} from "../lib/wasm/emit.ts";
 import type { QuantisedFormat } from "../lib/wasm/quantised.ts";
 import type { KernelUse } from "../lib/wasm/self_test.ts";
+import { Chain } from "./chain.ts";
 import { percentile } from "./percentile.ts";
 
 /** Milliseconds of every run, by the bench's name. */
@@ -45,29 +35,6 @@ function bench(group: string, name: string, baseline: boolean, run: () => Promis
 /** 10⁹ multiply-adds a second in the median run. Deno's warm-up runs are few beside the measured ones. */
 function rate(name: string, multiplyAdds: number): number {
   return multiplyAdds / percentile(samples.get(name)!, 0.5) / 1e6;
-}
-
-// The chain: enough accumulators for two multiply-adds a cycle of four cycles' latency, and none of memory.
-const CHAINS = 12, TURNS = 16;
-
-/** chain(turns): 4 lanes × CHAINS × TURNS multiply-adds a turn. x ← x · 0.999 + 0.001 stays near 1. */
-function chainKernel(): (turns: number) => void {
-  const module = new ModuleBuilder();
-  module.add("chain", [I32], (f, turns) => {
-    const sums = f.vectors(CHAINS), sum = f.v128();
-    const turn = sums.map((s) => set(s, f32x4.fma(get(s), f.splatF32(0.999), f.splatF32(0.001))));
-    return sequence(
-      ...sums.map((s, i) => set(s, v128.constF32(1 + i / CHAINS))),
-      doWhile(get(turns), ...range(TURNS).flatMap(() => turn), set(turns, i32.sub(get(turns), i32.const(1)))),
-      // Somebody must read them, or an optimiser may leave them out.
-      set(sum, v128.constF32(0)),
-      ...sums.map((s) => set(sum, f32x4.add(get(sum), get(s)))),
-      v128.store(i32.const(0), get(sum)),
-    );
-  });
-  const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: { memory } });
-  return instance.exports.chain as (turns: number) => void;
 }
 
 const NO_KERNELS: KernelUse = { formats: [], families: [], activations: [], caches: [], segments: [] };
@@ -135,12 +102,13 @@ const TILE_SHAPES: readonly Shape[] = [
   { rows: 64, depth: 192, outputs: 768 },
   { rows: 64, depth: 960, outputs: 2560 },
 ];
-const chain = chainKernel();
+const chain = await Chain.start();
 const tileName = (shape: Shape) => `${shape.rows}x${shape.depth}x${shape.outputs}`;
 for (const shape of TILE_SHAPES) {
   const group = `f32 matmul ${tileName(shape)}`;
-  const turns = Math.ceil(multiplyAdds(shape) * callsOf(shape) / (4 * CHAINS * TURNS));
-  bench(group, `${group}: chain, 1 thread`, true, () => chain(turns));
+  const work = multiplyAdds(shape) * callsOf(shape);
+  bench(group, `${group}: chain, 1 thread`, true, () => chain.run(work));
+  bench(group, `${group}: chain, 2 threads`, false, () => chain.runOnTwo(work));
   bench(group, `${group}: 1 thread`, false, product(one, "f32", shape));
   bench(group, `${group}: 2 threads`, false, product(two, "f32", shape));
 }
@@ -201,13 +169,15 @@ globalThis.addEventListener("unload", () => {
       "2 threads",
       "1 thread / chain (0.8)",
       "2 / 1 (1.8)",
+      "chain 2 / 1",
     ],
     TILE_SHAPES.map((shape) => {
       const of = (what: string) =>
         2 * rate(`f32 matmul ${tileName(shape)}: ${what}`, multiplyAdds(shape) * callsOf(shape));
       const [peak, single, both] = ["chain, 1 thread", "1 thread", "2 threads"].map(of);
       const rates = [peak, single, both].map((value) => value.toFixed(1));
-      return [tileName(shape), ...rates, (single / peak).toFixed(2), (both / single).toFixed(2)];
+      const ratios = [single / peak, both / single, of("chain, 2 threads") / peak];
+      return [tileName(shape), ...rates, ...ratios.map((ratio) => ratio.toFixed(2))];
     }),
   );
   for (const [index, shape] of FORMAT_SHAPES.entries()) {

@@ -16,6 +16,7 @@ import {
   tokenBytes,
 } from "./gauges.ts";
 import { pagesForSlots, PageTable } from "./page_table.ts";
+import { type Packing, roomOf } from "./packing.ts";
 import type { Pool } from "./pool.ts";
 import type { PoolShape } from "./pool_shape.ts";
 import { NO_ENTRY, PrefixCache } from "./prefix_cache.ts";
@@ -148,13 +149,13 @@ export class KvPool implements Pool {
 
   /** Pages that are missing until layer l can store slots[l]. */
   missing(pages: SequencePages, slots: ArrayLike<number>): number {
-    return pages.table.missing(slots);
+    return pages.table.missing(pages.tableSlots(slots));
   }
 
   /** Takes what is missing and notes slots[l] as stored; false, and nothing is changed, when that is not to be had. */
   grow(pages: SequencePages, slots: ArrayLike<number>): boolean {
     this.#assertHeld(pages);
-    return this.#extend(pages.table, slots);
+    return this.#extend(pages.table, pages.tableSlots(slots));
   }
 
   /** Takes `count` pages for what prefill keeps of the prompt; they go back with the raw cache. False without them. */
@@ -189,13 +190,24 @@ export class KvPool implements Pool {
     }
   }
 
-  /** Takes pages for a compressed copy of kept[l] slots in layer l; false, and nothing is changed, without them. */
-  beginReplacement(pages: SequencePages, kept: ArrayLike<number>): boolean {
+  /**
+   * Takes pages for a compressed copy of kept[l] slots in layer l, and for the codes of those that will be packed; false,
+   * and nothing is changed, without them.
+   */
+  beginReplacement(pages: SequencePages, kept: ArrayLike<number>, packing: Packing | null = null): boolean {
     this.#assertHeld(pages);
     assert(pages.target === null, "a sequence is compressed once at a time");
     const target = new PageTable(this.shape.layers, this.shape.pageSlots);
-    if (!this.#extend(target, kept)) return false;
+    const codePages = packing?.codePages ?? 0;
+    if (target.missing(kept) + codePages > this.availablePages) return false;
+    this.#extend(target, kept);
     pages.target = target;
+    if (packing !== null) {
+      this.#makeRoom(codePages);
+      const codes = this.counted.take(codePages).slice();
+      pages.targetPacked = { slots: packing.slots, codes, room: roomOf(packing, target) };
+      this.#notePeak();
+    }
     pages.ownerBefore = pages.owner;
     pages.owner = "compressing";
     return true;
@@ -205,14 +217,13 @@ export class KvPool implements Pool {
   abandonReplacement(pages: SequencePages): void {
     this.#assertHeld(pages);
     assert(pages.target !== null, "a replacement ends once");
-    this.#free(pages.target, 0);
-    pages.target = null;
+    this.#freeTarget(pages);
     pages.owner = pages.ownerBefore;
   }
 
   /**
-   * The copy becomes the cache and the raw pages are let go of. The device had written the copy at `writtenMs`; what
-   * passed since is the time that the raw cache outlived its use.
+   * The copy becomes the cache and the raw pages are let go of, and of what is packed those that were not made the
+   * room. The device had written the copy at `writtenMs`; what passed since is the time that the raw cache outlived its use.
    */
   finishReplacement(pages: SequencePages, writtenMs: number, nowMs: number): void {
     this.#assertHeld(pages);
@@ -221,7 +232,12 @@ export class KvPool implements Pool {
     const rawPages = this.#letGo(pages);
     this.#zombieByteSeconds += rawPages * this.shape.pageBytes * (nowMs - writtenMs) / 1000;
     pages.table = pages.target;
-    pages.target = null;
+    pages.packed = pages.targetPacked;
+    pages.target = pages.targetPacked = null;
+    if (pages.packed !== null) {
+      const room = new Set(pages.packed.room);
+      this.counted.letGo(pages.table.cut(pages.packed.slots).filter((page) => !room.has(page)));
+    }
     pages.owner = "compact";
     // Compressed pages under the key of a prompt would be served as raw ones.
     pages.chain = null;
@@ -237,9 +253,8 @@ export class KvPool implements Pool {
   /** Lets go of everything, in whatever state. The only way out. */
   release(pages: SequencePages): void {
     assert(this.#sequences.delete(pages), "pages are released once, by those who hold them");
-    if (pages.target !== null) this.#free(pages.target, 0);
+    this.#freeTarget(pages);
     this.#letGo(pages);
-    pages.target = null;
     pages.table = new PageTable(this.shape.layers, this.shape.pageSlots);
   }
 
@@ -311,9 +326,20 @@ export class KvPool implements Pool {
     while (this.freePages < count) this.cache.evictOldest();
   }
 
-  /** Lets go of the raw cache of a sequence; returns the pages that no sequence names afterwards. */
+  #freeTarget(pages: SequencePages): void {
+    if (pages.target !== null) this.#free(pages.target, 0);
+    if (pages.targetPacked !== null) this.counted.letGo(pages.targetPacked.codes);
+    pages.target = pages.targetPacked = null;
+  }
+
+  /** Lets go of the cache of a sequence; returns the pages that no sequence names afterwards. */
   #letGo(pages: SequencePages): number {
     this.counted.letGo(pages.keep);
+    // A cache is compressed once, so a packed one goes for good.
+    for (const part of [pages.packed?.codes, pages.packed?.room]) {
+      if (part !== undefined) this.counted.letGo(part);
+    }
+    pages.packed = null;
     let count = this.#free(pages.table, pages.sharedPages) + pages.keep.length;
     pages.keep = NO_PAGES;
     // Deepest first: the order in which they may be evicted.

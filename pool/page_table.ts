@@ -82,6 +82,24 @@ export class PageTable {
     }
   }
 
+  /** Lets go of the first slots[l] slots of layer l, whole pages that are full; returns the pages, the layers in turn. */
+  cut(slots: ArrayLike<number>): Uint32Array {
+    const dropped: number[] = [];
+    for (let layer = 0; layer < this.slots.length; layer++) {
+      const count = slots[layer] / this.pageSlots;
+      assert(
+        Number.isInteger(count) && slots[layer] <= this.slots[layer],
+        "whole pages of stored slots are cut",
+      );
+      dropped.push(...this.tables[layer].subarray(0, count));
+      this.tables[layer] = this.tables[layer].slice(count);
+      this.slots[layer] -= slots[layer];
+      this.#storedSlots -= slots[layer];
+    }
+    this.#pages -= dropped.length;
+    return Uint32Array.from(dropped);
+  }
+
   /** Writes the pages from index `from` of each layer on to `target`, the layers in turn; returns how many. */
   copyTo(target: Uint32Array, from: number): number {
     let longest = 0, count = 0;

@@ -1,5 +1,6 @@
 /** What the scheduler asks of a KV pool, whatever its layout: who holds which pages of the device's cache memory. */
 import type { PoolGauges } from "./gauges.ts";
+import type { Packing } from "./packing.ts";
 import type { PoolShape } from "./pool_shape.ts";
 import type { PrefixChain } from "./prefix_chain.ts";
 import type { SequencePages } from "./sequence_pages.ts";
@@ -12,6 +13,8 @@ export interface Reservation {
   readonly copySlots: ArrayLike<number> | null;
   /** Pages in which prefill keeps what compression needs. */
   readonly keepPages: number;
+  /** Pages of the codes of what is packed. */
+  readonly codePages: number;
 }
 
 export interface Pool {
@@ -44,8 +47,11 @@ export interface Pool {
   keep(pages: SequencePages, count: number): boolean;
   /** The first `tokens` tokens of the prompt are stored raw: others may share the whole pages among them. */
   publish(pages: SequencePages, tokens: number): void;
-  /** Takes pages for a compressed copy of kept[l] slots in layer l; false, and nothing is changed, without them. */
-  beginReplacement(pages: SequencePages, kept: ArrayLike<number>): boolean;
+  /**
+   * Takes pages for a compressed copy of kept[l] slots in layer l, and for the codes of those that will be packed; false,
+   * and nothing is changed, without them.
+   */
+  beginReplacement(pages: SequencePages, kept: ArrayLike<number>, packing?: Packing | null): boolean;
   /** The copy, which the device had written at `writtenMs`, becomes the cache. */
   finishReplacement(pages: SequencePages, writtenMs: number, nowMs: number): void;
   /** The first token is decoded. */

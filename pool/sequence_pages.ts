@@ -1,5 +1,6 @@
 /** The pages of one sequence. Only the pool changes it. */
 import type { PageTable } from "./page_table.ts";
+import type { PackedPages } from "./packing.ts";
 import { NO_ENTRY } from "./prefix_cache.ts";
 import type { PrefixChain } from "./prefix_chain.ts";
 
@@ -15,6 +16,10 @@ export class SequencePages {
   owner: PageOwner = "raw";
   /** Where the shorter cache is being written while the sequence is compressed. */
   target: PageTable | null = null;
+  /** Pages of the first slots, which a compressed sequence may have packed: the table has those behind them. */
+  packed: PackedPages | null = null;
+  /** Where the copy will be packed; its room is among the target's pages. */
+  targetPacked: PackedPages | null = null;
   /** What to be again when a replacement is abandoned. */
   ownerBefore: PageOwner = "raw";
   /** Where prefill keeps what compression will need. */
@@ -32,11 +37,19 @@ export class SequencePages {
     public chain: PrefixChain | null,
   ) {}
 
-  /** Pages named, of both tables and what is kept; shared ones too. All of a run. */
+  /** Pages named, of both tables, packed slots and what is kept; shared ones too. All of a run. */
   get held(): number {
-    return this.reserved > 0
-      ? this.reserved
-      : this.table.pages + (this.target?.pages ?? 0) + this.keep.length;
+    if (this.reserved > 0) return this.reserved;
+    const packed = this.packed === null ? 0 : this.packed.codes.length + this.packed.room.length;
+    return this.table.pages + packed + (this.target?.pages ?? 0) + (this.targetPacked?.codes.length ?? 0) +
+      this.keep.length;
+  }
+
+  /** Slots of each layer that the table has to store when there are `slots` in all. */
+  tableSlots(slots: ArrayLike<number>): ArrayLike<number> {
+    const { packed } = this;
+    if (packed === null) return slots;
+    return packed.slots.map((count, layer) => slots[layer] - count);
   }
 
   /** Pages that nobody else names. */

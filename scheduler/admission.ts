@@ -1,14 +1,16 @@
 /** What a request asks of this server, counted before anything is reserved; what can never be served is refused here. */
 import { RequestError } from "../lib/core/errors.ts";
 import { IMAGES_PER_REQUEST_MAX } from "../lib/core/limits.ts";
-import type { ImageSpan } from "../lib/engine/compress/method.ts";
+import type { ImageSpan, SlotSpan } from "../lib/engine/compress/method.ts";
 import type { EngineFacts } from "../lib/engine/engine.ts";
 import type { ImagePreparer } from "../lib/image/image.ts";
 import type { TemplateMessage, TextProcessor } from "../lib/text/text.ts";
 import { chainOf, type PoolShape, type PrefixChain } from "../pool/mod.ts";
 import { keepPages, keptOf } from "./compression.ts";
 import type { ChatMessage, Compression, GenerateRequest, Prompt } from "./messages.ts";
+import { packingOf, type PackRule, packRule } from "./packing.ts";
 import { pictureHash, type PictureStore } from "./pictures.ts";
+import { messageSpans } from "./protect.ts";
 import { completionTokensMax } from "./room.ts";
 
 /** The model and the server's choices, as far as admission needs them. */
@@ -51,6 +53,10 @@ export interface AdmittedPrompt {
   readonly compression: Compression | null;
   /** Pages in which prefill keeps what compression needs; they go back with the raw cache. */
   readonly keepPages: number;
+  /** How what compression keeps is packed; null where it is not. */
+  readonly packRule: PackRule | null;
+  /** Tokens that compression leaves alone. */
+  readonly protect: readonly SlotSpan[];
   /** What of it may be shared with other prompts that begin alike. */
   readonly chain: PrefixChain;
 }
@@ -60,7 +66,7 @@ export interface AdmissionParts {
   readonly images: ImagePreparer;
   readonly pictures: PictureStore;
   readonly pool: PoolShape;
-  readonly facts: Pick<EngineFacts, "shape" | "layers" | "pageBytes">;
+  readonly facts: Pick<EngineFacts, "shape" | "layers" | "pageBytes" | "kvDtype">;
   readonly model: ModelFacts;
   readonly defaults: RequestDefaults;
 }
@@ -78,11 +84,13 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
   const ids = tokensOf(prompt, sources.length, parts);
   const images = placeImages(ids, sources, prompt, parts.model);
   const compression = request.compression === undefined ? parts.defaults.compression : request.compression;
+  const protect = protectedSpans(compression, prompt, ids, parts);
   const kept = compression === null || compression.underPressure
     ? null
-    : keptOf(compression, ids.length, parts.pool.layers, spansOf(images));
+    : keptOf(compression, ids.length, parts.pool.layers, spansOf(images), protect);
   const keep = compression === null || kept === null ? 0 : keepPages(compression, ids.length, parts.facts);
-  const maxTokens = maxTokensOf(request, ids.length, kept, keep, parts);
+  const rule = compression === null ? null : packRule(compression, parts.facts);
+  const maxTokens = maxTokensOf(request, ids.length, kept, keep, rule, parts);
   if (!parts.pictures.fits(images)) {
     throw new RequestError(
       "context_length_exceeded",
@@ -97,6 +105,8 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
     maxTokens,
     compression,
     keepPages: keep,
+    packRule: rule,
+    protect,
     chain: chainOf(ids, parts.pool.pageSlots, images, `${request.tenant}\0${request.cacheSalt}`),
   };
 }
@@ -170,6 +180,27 @@ function encodePrompt(
   }
 }
 
+function protectedSpans(
+  compression: Compression | null,
+  prompt: Prompt,
+  ids: readonly number[],
+  { text, model }: AdmissionParts,
+): readonly SlotSpan[] {
+  if (compression === null || compression.protect.length === 0) return [];
+  if (prompt.kind !== "chat") {
+    throw new RequestError(
+      "invalid_value",
+      "Only messages can be protected; this prompt has none.",
+      "kv_compression.protect",
+    );
+  }
+  return messageSpans(prompt.messages.map(templateMessage), compression.protect, ids, (messages) => {
+    const rendered = text.render(messages);
+    const pictures = new Array<number>(text.countImages(rendered)).fill(model.imageTokens);
+    return text.encode(rendered, "chat", pictures, model.maxModelLen + 1);
+  });
+}
+
 function templateMessage({ role, content }: ChatMessage): TemplateMessage {
   if (typeof content === "string") return { role, content };
   return {
@@ -231,11 +262,18 @@ function maxTokensOf(
   promptTokens: number,
   kept: Uint32Array | null,
   keep: number,
+  rule: PackRule | null,
   { model, pool, defaults }: AdmissionParts,
 ): number {
   const { maxModelLen } = model;
   const contextMax = maxModelLen - promptTokens;
-  const poolMax = completionTokensMax(pool, promptTokens, kept, keep);
+  const poolMax = completionTokensMax(
+    pool,
+    promptTokens,
+    kept,
+    keep,
+    kept === null ? null : packingOf(rule, kept),
+  );
   const asked = request.maxTokens;
   if (contextMax < 1) {
     throw new RequestError(

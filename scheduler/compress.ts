@@ -4,7 +4,7 @@ import { RequestError } from "../lib/core/errors.ts";
 import type { Actor } from "./actor.ts";
 import type { StageEntry } from "./plan_view.ts";
 import { RankedQueue } from "./ranked_queue.ts";
-import { copyPages } from "./room.ts";
+import { freshCopyPages } from "./room.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StageMessages, StageParts } from "./stage.ts";
 
@@ -42,7 +42,7 @@ export class Compress implements Actor<StageMessages["compress"]> {
       const { compressionPoint, pages } = sequence;
       assert(compressionPoint !== null && pages !== null, "a cache is compressed once it is stored");
       assert(
-        pool.beginReplacement(pages, compressionPoint.kept),
+        pool.beginReplacement(pages, compressionPoint.kept, compressionPoint.packing),
         "a copy begins when there are pages for it",
       );
       roster.enterStep(sequence, now);
@@ -65,7 +65,8 @@ export class Compress implements Actor<StageMessages["compress"]> {
 
   #entry({ rankMs, order, sinceMs, stored, compressionPoint }: Sequence): StageEntry {
     assert(compressionPoint !== null, "a sequence that waits for compression has its point");
-    const pages = copyPages(this.parts.pool.shape, compressionPoint.kept);
+    const { kept, packing } = compressionPoint;
+    const pages = freshCopyPages(this.parts.pool.shape, kept, packing);
     return { rankMs, order, sinceMs, tokens: stored, pages };
   }
 
@@ -96,16 +97,17 @@ export class Compress implements Actor<StageMessages["compress"]> {
       "a compressed sequence has target pages",
     );
     const { pageBytes } = pool.shape;
+    const bytesBefore = pages.table.pages * pageBytes;
+    pool.finishReplacement(pages, endedMs, clock.now());
     sequence.compression = {
       method: prompt.compression.method,
       promptTokens: prompt.ids.length,
       storedTokens: point.atTokens,
       keptTokens: point.kept.reduce((sum, kept) => sum + kept, 0) / point.kept.length,
-      bytesBefore: pages.table.pages * pageBytes,
-      bytesAfter: pages.target.pages * pageBytes,
+      bytesBefore,
+      bytesAfter: pages.held * pageBytes,
     };
     metrics.compressed++;
-    pool.finishReplacement(pages, endedMs, clock.now());
     sequence.becameCompressed();
   }
 }

@@ -1,10 +1,11 @@
 /** What the scheduler knows of compression: how many slots remain, and what prefill must keep for it. */
-import { keptByLayer, needOf } from "../lib/engine/compress/mod.ts";
+import { keptByLayer, METHODS, needOf } from "../lib/engine/compress/mod.ts";
 import { computedFrom, needBytes } from "../lib/engine/compress/need.ts";
-import type { ImageSpan, MethodName } from "../lib/engine/compress/method.ts";
+import type { ImageSpan, MethodName, SlotSpan } from "../lib/engine/compress/method.ts";
 import { parseCompression as parseMethod, type SettingsProblem } from "../lib/engine/compress/settings.ts";
 import type { EngineFacts } from "../lib/engine/engine.ts";
-import type { Compression } from "./messages.ts";
+import { PACK_SLOTS } from "../lib/ops/kv.ts";
+import type { Compression, Protected } from "./messages.ts";
 
 /** What `auto` does when memory is short: it needs nothing but the cache, and costs least on the default model. */
 const AUTO_METHOD: MethodName = "streaming";
@@ -22,7 +23,9 @@ export function parseCompression(asked: Readonly<Record<string, unknown>>): Pars
   const record = Object.fromEntries(
     Object.entries(asked).filter(([, value]) => value !== null && value !== undefined),
   );
-  const { method, min_tokens: least, ...rest } = record;
+  const { min_tokens: least, protect: messages, ...rest } = record;
+  // Who asks for quantisation alone keeps all slots.
+  const method = rest.method ?? (rest.quantize === undefined ? undefined : "none");
   if (method === "none" && rest.quantize === undefined) return { ok: true, compression: null };
   const underPressure = method === "auto";
   const minTokens = least ?? (underPressure ? AUTO_MIN_TOKENS : 0);
@@ -36,13 +39,31 @@ export function parseCompression(asked: Readonly<Record<string, unknown>>): Pars
   const size = "budget" in rest || !underPressure ? {} : { ratio: AUTO_RATIO };
   const parsed = parseMethod({ ...size, ...rest, method: underPressure ? AUTO_METHOD : method });
   if (!parsed.ok) return parsed;
-  if (parsed.compression.quantise !== null) {
-    return {
-      ok: false,
-      problem: { field: "quantize", kind: "unknown", message: "quantised caches are not served yet" },
-    };
+  const protect = protectOf(messages ?? [], parsed.compression.method);
+  if (!("ok" in protect)) {
+    return { ok: true, compression: { ...parsed.compression, underPressure, minTokens, protect } };
   }
-  return { ok: true, compression: { ...parsed.compression, underPressure, minTokens } };
+  return protect;
+}
+
+const PROTECTED: readonly Protected[] = ["system", "last_user"];
+
+function protectOf(
+  asked: unknown,
+  method: MethodName,
+): readonly Protected[] | (ParsedCompression & { ok: false }) {
+  const wrong = (kind: SettingsProblem["kind"], message: string) => (
+    { ok: false, problem: { field: "protect", kind, message } } as const
+  );
+  if (!Array.isArray(asked)) return wrong("type", `protect must be a list of ${PROTECTED.join(", ")}`);
+  const unknown = asked.find((name) => !PROTECTED.includes(name));
+  if (unknown !== undefined) {
+    return wrong("value", `protect takes ${PROTECTED.join(", ")}, got ${JSON.stringify(unknown)}`);
+  }
+  if (asked.length > 0 && !METHODS[method].protects) {
+    return wrong("value", `${method} does not choose slots one by one, so that none can be protected`);
+  }
+  return PROTECTED.filter((name) => asked.includes(name));
 }
 
 /** Slots that remain in each layer of `slots` stored ones, or null when nothing would be saved. */
@@ -51,10 +72,12 @@ export function keptOf(
   slots: number,
   layers: number,
   images: readonly ImageSpan[],
+  protect: readonly SlotSpan[] = [],
 ): Uint32Array | null {
   if (slots < compression.minTokens) return null;
-  const kept = keptByLayer(compression, { slots: new Uint32Array(layers).fill(slots), images });
-  return kept.some((count) => count < slots) ? kept : null;
+  const kept = keptByLayer(compression, { slots: new Uint32Array(layers).fill(slots), images, protect });
+  const packs = compression.quantise !== null;
+  return kept.some((count) => count < slots || (packs && count >= PACK_SLOTS)) ? kept : null;
 }
 
 /** Pages in which prefill keeps what the method needs of a prompt. */

@@ -3,6 +3,7 @@
  * two, as moving averages; between buckets it is interpolated. From it follow the time that a step will take and the
  * knee of the curve: the batch beyond which a larger one saves nothing worth waiting for.
  */
+import { SlotCost } from "./slot_cost.ts";
 import { BATCHING_STAGES, type BatchingStage } from "./window.ts";
 
 /** Weight of the newest step in a moving average. */
@@ -92,8 +93,17 @@ export class StageCosts {
     Curve
   >;
 
-  observe(stage: BatchingStage, size: number, ms: number): void {
+  readonly #slotCost = new SlotCost();
+
+  /** `slots`: stored slots of one layer that a decode step attended to, of all its sequences. */
+  observe(stage: BatchingStage, size: number, ms: number, slots = 0): void {
     this.#curves[stage].observe(size, ms);
+    if (slots > 0) this.#slotCost.observe(size, slots, ms);
+  }
+
+  /** Milliseconds that one more stored slot adds to a decode step; 0 while that is not known. */
+  get msPerSlot(): number {
+    return this.#slotCost.msPerSlot;
   }
 
   /** Milliseconds of a step of `size` units; 0 while nothing is known. */

@@ -6,8 +6,9 @@ import { assert } from "../lib/core/assert.ts";
 import { RequestError } from "../lib/core/errors.ts";
 import type { Actor } from "./actor.ts";
 import { growthPages } from "./demand.ts";
+import { packingOf } from "./packing.ts";
 import type { StageEntry } from "./plan_view.ts";
-import { pagesAfter } from "./room.ts";
+import { copyPages } from "./room.ts";
 import { sendSampled } from "./sampled.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StageMessages, StageParts } from "./stage.ts";
@@ -73,7 +74,8 @@ export class Decode implements Actor<StageMessages["decode"]> {
       roster.enterStep(sequence, now);
       return sequence.tokenPart();
     });
-    const work = { items: items.length, size: items.length };
+    const slots = sequences.reduce((sum, sequence) => sum + sequence.slots[0], 0);
+    const work = { items: items.length, size: items.length, slots };
     lane.run("decode", work, () => engine.forward(step), (outcome) => {
       send("decode", { type: "stepped", sequences, outcome });
     });
@@ -87,8 +89,9 @@ export class Decode implements Actor<StageMessages["decode"]> {
     for (const sequence of this.#queue) {
       const kept = sequence.ended ? null : sequence.keptUnderPressure();
       if (kept === null) continue;
-      const { rankMs, order, sinceMs, stored } = sequence;
-      entries.push({ rankMs, order, sinceMs, tokens: stored, pages: pagesAfter(shape, kept, 0) });
+      const { rankMs, order, sinceMs, stored, prompt } = sequence;
+      const pages = copyPages(shape, kept, packingOf(prompt.packRule, kept));
+      entries.push({ rankMs, order, sinceMs, tokens: stored, pages });
       shown.push(sequence);
     }
     this.#shownCompressible = shown;

@@ -4,6 +4,10 @@ import type { SampledToken } from "../lib/engine/engine.ts";
 import type { Actor } from "./actor.ts";
 import type { ModelFacts } from "./admission.ts";
 import type { GenerateEvent } from "./messages.ts";
+import { paysOff } from "./break_even.ts";
+import { packingOf } from "./packing.ts";
+import { LOW_WATERMARK_SHARE } from "./pressure.ts";
+import { copyPages } from "./room.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StageMessages, StageParts } from "./stage.ts";
 
@@ -50,10 +54,33 @@ export class Emit implements Actor<StageMessages["emit"]> {
   }
 
   #goOn(sequence: Sequence): void {
-    const { clock, send } = this.parts;
+    const { clock, metrics, send } = this.parts;
+    if (sequence.sampled === 1 && this.#pays(sequence)) {
+      sequence.compressHere();
+      metrics.paid++;
+    }
     const next = sequence.compressionDue ? "compress" : "decode";
     sequence.moveTo(next, clock.now());
     send(next, { type: "come", sequence });
+  }
+
+  /** Of a request that leaves it to the server: it gains time, and memory has room for the copy above the watermark. */
+  #pays(sequence: Sequence): boolean {
+    const { costs, outputLength, pool, roster } = this.parts;
+    // A run has a place for the copies that were known at its beginning only.
+    if (pool.shape.runPages !== undefined) return false;
+    const kept = sequence.keptUnderPressure();
+    if (kept === null || sequence.pages === null || costs.msPerSlot === 0) return false;
+    const { prompt, sampled, stored, slots } = sequence;
+    const copy = copyPages(pool.shape, kept, packingOf(prompt.packRule, kept));
+    if (pool.availablePages - copy < LOW_WATERMARK_SHARE * pool.shape.pageCount) return false;
+    return paysOff({
+      compressMs: costs.predict("compress", stored),
+      decodeMs: costs.predict("decode", roster.running),
+      msPerSlot: costs.msPerSlot,
+      slotsSaved: stored - kept.reduce((sum, count) => sum + count, 0) / slots.length,
+      tokens: outputLength.expected(sampled, prompt.maxTokens) - sampled,
+    });
   }
 
   #finish(sequence: Sequence, reason: "stop" | "length", text: string): void {

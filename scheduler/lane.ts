@@ -65,12 +65,12 @@ export class Lane {
   }
 
   /**
-   * Hands a step of `items` members and `size` units (see `StageCosts`) over. `done` is called when it has ended, with
+   * Hands a step of `items` members and `size` units (see `StageCosts`, for decode also `slots`) over. `done` is called when it has ended, with
    * its place free again and the time at which it ended.
    */
   run<T>(
     stage: BatchingStage,
-    { items, size }: { items: number; size: number },
+    { items, size, slots }: { items: number; size: number; slots?: number },
     call: () => Promise<T>,
     done: (outcome: Outcome<T>, endedMs: number) => void,
   ): void {
@@ -85,7 +85,7 @@ export class Lane {
       const ms = endedMs - Math.max(step.calledMs, this.#lastEndMs);
       this.#lastEndMs = endedMs;
       this.metrics.stepSeconds[stage].observe(ms / 1000);
-      if (outcome.ok) this.costs.observe(stage, size, ms);
+      if (outcome.ok) this.costs.observe(stage, size, ms, slots);
       done(outcome, endedMs);
       if (this.#steps.length === 0) { for (const resolve of this.#waiting.splice(0)) resolve(); }
     });

@@ -26,7 +26,12 @@ export interface Compression extends MethodCompression {
   readonly underPressure: boolean;
   /** Shorter prompts stay as they are. */
   readonly minTokens: number;
+  /** Messages whose tokens stay. */
+  readonly protect: readonly Protected[];
 }
+
+/** What of a conversation compression leaves alone: all system (or developer) messages; the user's last one. */
+export type Protected = "system" | "last_user";
 
 /** One request to generate one completion. */
 export interface GenerateRequest {

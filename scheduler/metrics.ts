@@ -1,4 +1,5 @@
 /** What the scheduler counts. Plain numbers and histograms; the API turns them into Prometheus' words. */
+import { ShadowRecord } from "./shadow_record.ts";
 import { Histogram } from "../lib/core/metrics.ts";
 import { BATCHING_STAGES, type BatchingStage } from "./window.ts";
 
@@ -72,9 +73,10 @@ export class SchedulerMetrics {
   /** Sequences whose pages were taken for others, and sequences that came back from it. */
   preempted = 0;
   resumed = 0;
-  /** Caches written shorter; of these, because memory was short. */
+  /** Caches written shorter; of these, because memory was short, and because it was expected to pay. */
   compressed = 0;
   shrunk = 0;
+  paid = 0;
   /** Times that a stream waited for its reader, and how long, seconds. */
   readerPauses = 0;
   readonly readerPauseSeconds = new Histogram(LATENCY_BOUNDS);
@@ -83,4 +85,6 @@ export class SchedulerMetrics {
   /** Pictures that went through the tower, and uses of features that were already there. */
   encodedImages = 0;
   sharedImages = 0;
+  /** Answers with and without compression, compared. */
+  readonly shadow = new ShadowRecord();
 }

@@ -148,6 +148,7 @@ export class StagedScheduler implements MeasuredScheduler {
       lane: new Lane(clock, this.metrics, costs, options.onStepFailure ?? logStepFailure),
       metrics: this.metrics,
       outputLength: new OutputLength(),
+      costs,
       drainRate: new DrainRate(),
       send,
     };

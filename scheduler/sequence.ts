@@ -8,15 +8,16 @@
 import { assert } from "../lib/core/assert.ts";
 import type { ImageSpan } from "../lib/engine/compress/method.ts";
 import { needOf } from "../lib/engine/compress/mod.ts";
-import type { CompressSequence, ForwardSequence, SequenceKeep } from "../lib/engine/engine.ts";
+import type { CompressSequence, ForwardSequence, PackedSlots, SequenceKeep } from "../lib/engine/engine.ts";
 import { FEATURE_ROW } from "../lib/ops/backend.ts";
-import type { SequencePages } from "../pool/mod.ts";
+import type { PackedPages, Packing, SequencePages } from "../pool/mod.ts";
 import type { AdmittedPrompt } from "./admission.ts";
 import type { EventChannel } from "./channel.ts";
 import type { Completion } from "./completion.ts";
 import { keptOf } from "./compression.ts";
 import type { CompressionUsage, GenerateRequest } from "./messages.ts";
 import type { TimedStage } from "./metrics.ts";
+import { packingOf } from "./packing.ts";
 import type { Picture } from "./pictures.ts";
 import type { Ranked } from "./rank.ts";
 import { StageTimer } from "./stage_timer.ts";
@@ -52,6 +53,8 @@ export interface CompressionPoint {
   readonly atTokens: number;
   /** Slots that remain in each layer. */
   readonly kept: Uint32Array;
+  /** Which of these are packed; null for none. */
+  readonly packing: Packing | null;
 }
 
 export class Sequence implements Ranked {
@@ -121,8 +124,8 @@ export class Sequence implements Ranked {
     this.slots = new Uint32Array(layers);
     const { compression } = prompt;
     if (compression === null || compression.underPressure) return;
-    const kept = keptOf(compression, prompt.ids.length, layers, this.#imageSpans());
-    if (kept !== null) this.#compressionPoint = { atTokens: prompt.ids.length, kept };
+    const kept = keptOf(compression, prompt.ids.length, layers, this.#imageSpans(), prompt.protect);
+    if (kept !== null) this.#compressionPoint = this.#pointAt(prompt.ids.length, kept);
   }
 
   get prompt(): AdmittedPrompt {
@@ -167,14 +170,24 @@ export class Sequence implements Ranked {
   keptUnderPressure(): Uint32Array | null {
     const { compression } = this.prompt;
     if (!compression?.underPressure || this.#compressionPoint !== null) return null;
-    return keptOf(compression, this.#stored, this.slots.length, this.#imageSpans());
+    return keptOf(
+      compression,
+      this.#stored,
+      this.slots.length,
+      this.#imageSpans(),
+      this.prompt.protect,
+    );
   }
 
   /** Memory is short: it will be compressed at the token where it stands. Once in its life. */
   compressHere(): void {
     const kept = this.keptUnderPressure();
     assert(kept !== null, "a sequence is compressed once, when that makes it shorter");
-    this.#compressionPoint = { atTokens: this.#stored, kept };
+    this.#compressionPoint = this.#pointAt(this.#stored, kept);
+  }
+
+  #pointAt(atTokens: number, kept: Uint32Array): CompressionPoint {
+    return { atTokens, kept, packing: packingOf(this.prompt.packRule, kept) };
   }
 
   /** `tokens` leading prompt tokens were found in the prefix cache. */
@@ -247,9 +260,10 @@ export class Sequence implements Ranked {
       sourceTables: [...this.pages.table.tables],
       targetTables: [...this.pages.target.tables],
       keep: this.#keep(),
-      packed: null,
+      packed: this.#packed(this.pages.targetPacked),
       seed: this.request.sampling.seed,
       images: this.#imageSpans(),
+      protect: this.prompt.protect,
     };
   }
 
@@ -263,7 +277,14 @@ export class Sequence implements Ranked {
       sampling: samples ? this.request.sampling : null,
       sampled: this.sampled,
       keep: first < this.prompt.ids.length ? this.#keep() : null,
+      packed: this.#packed(this.pages.packed),
     };
+  }
+
+  #packed(pages: PackedPages | null): PackedSlots | null {
+    const { packRule } = this.prompt;
+    if (pages === null || packRule === null) return null;
+    return { bits: packRule.bits, slots: pages.slots, pages: pages.codes, room: pages.room };
   }
 
   /** What prefill keeps for compression, and where; null when it keeps nothing. */

@@ -5,6 +5,7 @@ import type { Engine, SampledToken } from "../lib/engine/engine.ts";
 import type { PreparedImage } from "../lib/image/image.ts";
 import type { Pool } from "../pool/mod.ts";
 import type { Send } from "./actor.ts";
+import type { StageCosts } from "./costs.ts";
 import type { DrainRate } from "./drain_rate.ts";
 import type { Lane, Outcome } from "./lane.ts";
 import type { SchedulerMetrics } from "./metrics.ts";
@@ -77,6 +78,7 @@ export interface StageParts {
   readonly lane: Lane;
   readonly metrics: SchedulerMetrics;
   readonly outputLength: OutputLength;
+  readonly costs: StageCosts;
   readonly drainRate: DrainRate;
   readonly send: Send<StageMessages>;
 }

@@ -137,11 +137,9 @@ function slotLines(rows: readonly Row[]): string[] {
     return [
       `- ${row.layout}, ${row.compress}: ${kept.toFixed(1)} of ${all.toFixed(1)} slots, ${
         (100 * kept / all).toFixed(1)
-      } %; a prompt's bytes in the pool ${numberOf(row, "kv_before_kib").toFixed(1)} KiB, its copy's ${
+      } %; a prompt's bytes in the pool ${numberOf(row, "kv_before_kib").toFixed(1)} KiB, then ${
         numberOf(row, "kv_after_kib").toFixed(1)
-      } KiB${
-        row.layout === "paged" ? "" : " with room for the completion, beside it"
-      }, whole pages, by the pool's own count`,
+      } KiB${row.layout === "paged" ? "" : " with its run to the end"}, whole pages, by the pool's own count`,
     ];
   });
 }

@@ -81,6 +81,7 @@ async function world(device: Device, policy: string): Promise<World> {
     policy: parsePolicy(policy)!,
     compression: {
       ...usualCompression(method as "mean-pool", Number(ratio)),
+      protect: [],
       underPressure: false,
       minTokens: 0,
     },

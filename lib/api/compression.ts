@@ -1,6 +1,7 @@
 /** `kv_compression` of a body to what the scheduler is asked for. */
 import { RequestError } from "../core/errors.ts";
 import { parseCompression } from "../../scheduler/compression.ts";
+import { compressionFields } from "../../scheduler/compression_text.ts";
 import type { Compression } from "../../scheduler/messages.ts";
 import type { GenerationFields } from "./schema.ts";
 
@@ -15,17 +16,9 @@ const CODES = {
 export function compressionOf(asked: GenerationFields["kv_compression"]): Compression | null | undefined {
   if (asked === null || asked === undefined) return undefined;
   const short = typeof asked === "string";
-  const parsed = parseCompression(short ? shorthand(asked) : asked);
+  const parsed = parseCompression(short ? compressionFields(asked) : asked);
   if (parsed.ok) return parsed.compression;
   const { field, kind, message } = parsed.problem;
   const param = short ? "kv_compression" : `kv_compression.${field}`;
   throw new RequestError(CODES[kind], `Invalid '${param}': ${message}.`, param);
-}
-
-/** `METHOD` or `METHOD:RATIO`. A ratio that is no number reads as NaN, which no method takes. */
-function shorthand(text: string): Record<string, unknown> {
-  const colon = text.indexOf(":");
-  if (colon < 0) return { method: text };
-  const digits = text.slice(colon + 1);
-  return { method: text.slice(0, colon), ratio: digits.trim() === "" ? NaN : Number(digits) };
 }

@@ -4,6 +4,7 @@ import type { Histogram } from "../core/metrics.ts";
 import type { PoolGauges } from "../../pool/mod.ts";
 import type { SchedulerSnapshot } from "../../scheduler/messages.ts";
 import type { SchedulerMetrics } from "../../scheduler/metrics.ts";
+import type { ShadowFigures } from "../../scheduler/shadow_record.ts";
 import type { AccessRecord } from "./access_log.ts";
 import { type Labels, ReadHistogram } from "./read_histogram.ts";
 import type { Service } from "./service.ts";
@@ -213,9 +214,45 @@ export function createMetrics(service: Service): ServerMetrics {
   );
   counter(
     "fastcache_compressions_total",
-    "Caches written shorter, by what for: the request asked, or memory was short.",
+    "Caches written shorter, by what for: the request asked, memory was short, or it was expected to pay.",
     ["for"],
-    ({ compressed, shrunk }) => by("for", { request: compressed - shrunk, memory: shrunk }),
+    ({ compressed, shrunk, paid }) =>
+      by("for", { request: Math.max(0, compressed - shrunk - paid), memory: shrunk, gain: paid }),
+  );
+  const ofShadow = (read: (figures: ShadowFigures) => number) => ({ shadow }: SchedulerMetrics) =>
+    Array.from(
+      shadow.figures(),
+      (figures) => [{ method: figures.method, ratio: figures.ratio }, read(figures)] as const,
+    );
+  counter(
+    "fastcache_shadow_tokens_total",
+    "Tokens of answers that were given again without compression.",
+    ["method", "ratio"],
+    ofShadow(({ tokens }) => tokens),
+  );
+  counter(
+    "fastcache_shadow_equal_tokens_total",
+    "Of these, the tokens before the first at which the compressed answer differs.",
+    ["method", "ratio"],
+    ofShadow(({ equalTokens }) => equalTokens),
+  );
+  counter(
+    "fastcache_shadow_logprob_difference_total",
+    "Absolute differences of log-probabilities over the equal tokens, summed.",
+    ["method", "ratio"],
+    ofShadow(({ logprobDifference }) => logprobDifference),
+  );
+  counter(
+    "fastcache_shadow_runs_total",
+    "Requests answered again to compare.",
+    ["method", "ratio"],
+    ofShadow(({ runs }) => runs),
+  );
+  counter(
+    "fastcache_shadow_dropped_total",
+    "Requests that were to be answered again and found no place or failed.",
+    [],
+    (metrics) => alone(metrics.shadow.dropped),
   );
   counter(
     "fastcache_reader_pauses_total",

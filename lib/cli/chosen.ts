@@ -2,6 +2,7 @@
 import type { EngineFacts } from "../engine/engine.ts";
 import type { Compression } from "../../scheduler/messages.ts";
 import { keepPages, keptOf } from "../../scheduler/compression.ts";
+import { packingOf, packRule } from "../../scheduler/packing.ts";
 import { type Policy, policyText } from "../../scheduler/policy.ts";
 import { completionTokensMax } from "../../scheduler/room.ts";
 import type { Windows } from "../../scheduler/window.ts";
@@ -41,7 +42,9 @@ export function compressibleTokens(facts: EngineFacts, compression: Compression)
 
 function completionOf(facts: EngineFacts, compression: Compression, tokens: number): number {
   const kept = keptOf(compression, tokens, facts.layers, []);
-  return completionTokensMax(facts, tokens, kept, kept === null ? 0 : keepPages(compression, tokens, facts));
+  if (kept === null) return completionTokensMax(facts, tokens, null, 0);
+  const packing = packingOf(packRule(compression, facts), kept);
+  return completionTokensMax(facts, tokens, kept, keepPages(compression, tokens, facts), packing);
 }
 
 export function chosenLines(o: Chosen): string[] {
@@ -74,8 +77,10 @@ function device(facts: EngineFacts): string {
 /** What compression by default makes of the pool: prompt and copy are held at one moment. */
 function copies({ facts, compression }: Chosen): string {
   if (compression === null) return "";
-  const { method, size: asked, underPressure } = compression;
-  const name = "ratio" in asked ? `${method}:${asked.ratio}` : `${method} with ${asked.budget} slots`;
+  const { method, size: asked, quantise, underPressure } = compression;
+  const shorter = "ratio" in asked ? `${method}:${asked.ratio}` : `${method} with ${asked.budget} slots`;
+  const codes = quantise === null ? [] : [`int${quantise.bits}`];
+  const name = (method === "none" ? codes : [shorter, ...codes]).join(":");
   if (underPressure) return `; when it runs short ${name} makes room`;
   return `; a prompt of ${compressibleTokens(facts, compression)} fits with its copy by ${name}`;
 }

@@ -23,6 +23,7 @@ import {
   readOrigin,
   readPolicy,
   readSeconds,
+  readShare,
   readSwitch,
   readText,
   readUrl,
@@ -130,13 +131,22 @@ export const SERVE_FLAGS = {
   ),
   kvCompress: one<Compression | null>(
     {
-      metavar: "METHOD[:RATIO]",
+      metavar: "METHOD[:RATIO][:int8|int4]",
       help:
         `compression of requests that name none; the ratio is the fraction removed, ${RATIO_DEFAULT} where none is given`,
       fallback: null,
       shown: "none",
     },
     readCompression,
+  ),
+  shadowRate: one(
+    {
+      metavar: "SHARE",
+      help:
+        "share of compressed requests answered again without compression when the server is idle, to compare",
+      fallback: 0,
+    },
+    readShare,
   ),
   policy: one<Policy>(
     {

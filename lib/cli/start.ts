@@ -17,6 +17,7 @@ import { readText } from "../model/json.ts";
 import { openText } from "../text/processor.ts";
 import { ContiguousPool, KvPool } from "../../pool/mod.ts";
 import { createScheduler, type MeasuredScheduler } from "../../scheduler/mod.ts";
+import { guarded } from "../../scheduler/shadow.ts";
 import { checkDefaultMaxTokens, chooseWindows, contextLimit, fitPool, pictureWarning } from "./choose.ts";
 import { chooseDevice } from "./device.ts";
 import { chosenLines } from "./chosen.ts";
@@ -135,7 +136,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       (options.model === null ? DEFAULT_MODEL_NAME : basename(resolve(modelDir)));
     const contiguous = options.pool === "contiguous";
     const prefixCache = options.prefixCache && !contiguous;
-    const scheduler = createScheduler({
+    const bare = createScheduler({
       engine,
       text,
       images,
@@ -159,6 +160,11 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       pool: contiguous ? new ContiguousPool(facts) : new KvPool(facts, { prefixCache }),
       clock: systemClock,
       ...(trace === null ? {} : { onPlan: (record) => trace.write(record) }),
+    });
+    const scheduler = guarded(bare, {
+      rate: options.shadowRate,
+      random: systemRandom,
+      compression: options.kvCompress,
     });
     service.open({
       scheduler,

@@ -3,6 +3,7 @@ import { UsageError } from "../core/errors.ts";
 import type { WeightStorage } from "../engine/device.ts";
 import type { Compression } from "../../scheduler/messages.ts";
 import { parseCompression } from "../../scheduler/compression.ts";
+import { compressionFields } from "../../scheduler/compression_text.ts";
 import { parsePolicy, type Policy } from "../../scheduler/policy.ts";
 import type { WindowLimits } from "../../scheduler/window.ts";
 
@@ -38,6 +39,13 @@ export function readSeconds(text: string): number {
   const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
   if (!(value <= 86_400)) throw new UsageError(`expected seconds from 0 to 86400, got "${text}"`);
   return value * 1000;
+}
+
+/** A number from 0 to 1. */
+export function readShare(text: string): number {
+  const value = /^\d*\.?\d+$/.test(text) ? Number(text) : NaN;
+  if (!(value <= 1)) throw new UsageError(`expected a number from 0 to 1, got "${text}"`);
+  return value;
 }
 
 /** `1073741824`, `512MiB`, `1.5 GiB` as bytes. */
@@ -98,14 +106,15 @@ export function readWindow(text: string): WindowLimits {
   return { items, tokens, waitMs };
 }
 
-/** METHOD or METHOD:RATIO; `none` is null, `auto` waits until memory is short. */
+/** METHOD[:RATIO][:int8|int4]; `none` is null, `auto` waits until memory is short. */
 export function readCompression(text: string): Compression | null {
-  const [method, ratio, ...rest] = text.split(":");
-  if (rest.length > 0 || (ratio !== undefined && !/^\d*\.?\d+$/.test(ratio))) {
+  const { method, ratio, quantize } = compressionFields(text);
+  if (Number.isNaN(ratio)) {
     throw new UsageError(`expected METHOD:RATIO with a ratio above 0 and below 1, got "${text}"`);
   }
-  if (method === "none" && ratio !== undefined) throw new UsageError(`none has no ratio, got "${text}"`);
-  const parsed = parseCompression({ method, ratio: ratio === undefined ? RATIO_DEFAULT : Number(ratio) });
+  const whole = method === "none" || method === undefined;
+  if (whole && ratio !== undefined) throw new UsageError(`none has no ratio, got "${text}"`);
+  const parsed = parseCompression({ method, ratio: whole ? undefined : ratio ?? RATIO_DEFAULT, quantize });
   if (!parsed.ok) throw new UsageError(parsed.problem.message);
   return parsed.compression;
 }

@@ -4,7 +4,7 @@
  */
 import type { KvBits, KvDtype } from "../ops/kv.ts";
 import type { HeadShape } from "../ops/backend.ts";
-import type { Compression, ImageSpan } from "./compress/method.ts";
+import type { Compression, ImageSpan, SlotSpan } from "./compress/method.ts";
 import type { Need } from "./compress/need.ts";
 
 /** Facts fixed at load, that the scheduler plans with. */
@@ -121,6 +121,8 @@ export interface CompressSequence {
   readonly seed: readonly [number, number];
   /** Slots that stand for pictures, ascending. */
   readonly images: readonly ImageSpan[];
+  /** Slots that stay whatever the method would choose, ascending; none when absent. */
+  readonly protect?: readonly SlotSpan[];
 }
 
 export interface Engine {

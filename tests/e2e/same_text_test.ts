@@ -76,8 +76,13 @@ function assertSame(answers: readonly Answer[], expected: readonly Answer[], whe
   }
 }
 
-for (const compression of [null, compressionBy("knorm", 0.5)] satisfies (Compression | null)[]) {
-  const name = compression === null ? "raw" : "compressed";
+const COMPRESSIONS: readonly (readonly [string, Compression | null])[] = [
+  ["raw", null],
+  ["compressed", compressionBy("knorm", 0.5)],
+  ["packed", compressionBy("streaming", 0.2, { quantise: { bits: 8, tail: "float" } })],
+];
+
+for (const [name, compression] of COMPRESSIONS) {
   testServer(
     `the same answer alone, in a crowd, with a cached prompt, and preempted: ${name}`,
     async (start) => {

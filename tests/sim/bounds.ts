@@ -1,5 +1,5 @@
 /** How long things take in a world of virtual time, from its costs. */
-import { callMsMax } from "./costs.ts";
+import { callMsMax, SLOT_TOKENS } from "./costs.ts";
 import { MAX_MODEL_LEN, type Scenario } from "./scenario.ts";
 
 /** Members of a step at most. */
@@ -17,7 +17,7 @@ export function requestMs({ costs: { forward } }: Scenario): number {
  */
 export function restMsMax({ costs, facts, windows, drainMs }: Scenario, requests: number): number {
   const stepMs = Math.max(
-    callMsMax(costs.forward, ITEMS_MAX, facts.stepTokensMax),
+    callMsMax(costs.forward, ITEMS_MAX, facts.stepTokensMax + SLOT_TOKENS * ITEMS_MAX * MAX_MODEL_LEN),
     callMsMax(costs.encode, ITEMS_MAX, facts.embeddingRows),
     callMsMax(costs.compress, ITEMS_MAX, ITEMS_MAX * MAX_MODEL_LEN),
   );

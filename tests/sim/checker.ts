@@ -102,17 +102,20 @@ export class Checker {
     const { sequence } = watched;
     if (sequence.compressed !== watched.compressed) this.#turned(watched);
     if (sequence.pages === null || sequence.stored === 0) return;
-    const { tables } = sequence.pages.table;
-    const changed = tables.some((table, layer) =>
-      table !== watched.tables[layer] || sequence.slots[layer] !== watched.slots[layer] ||
-      this.pages.writtenSince(table, watched.epoch)
-    );
+    const { packed, table: { tables } } = sequence.pages;
+    const changed =
+      tables.some((table, layer) =>
+        table !== watched.tables[layer] || sequence.slots[layer] !== watched.slots[layer] ||
+        this.pages.writtenSince(table, watched.epoch)
+      ) || (packed !== null && this.pages.writtenSince(packed.codes, watched.epoch));
     if (!changed) return;
     const contents = watched.contents ??= contentsOf(watched);
     for (const [layer, table] of tables.entries()) {
-      const cells = this.pages.read(table, sequence.slots[layer], layer);
+      const codes = packed === null ? [] : this.pages.readCodes(packed.codes, layer);
+      assert.equal(codes.length, packed?.slots[layer] ?? 0, "codes stand for the packed slots");
+      const cells = [...codes, ...this.pages.read(table, sequence.slots[layer] - codes.length, layer)];
       for (let slot = 0; slot < cells.length; slot++) {
-        if (cells[slot] === contents[slot] >>> 0) continue;
+        if (cells[slot] >>> 0 === contents[slot] >>> 0) continue;
         assert.fail(`${sequence.request.id} has another's token in slot ${slot} of layer ${layer}`);
       }
       watched.tables[layer] = table;
@@ -138,6 +141,8 @@ export class Checker {
   #turned(watched: Watched): void {
     watched.compressed = watched.sequence.compressed;
     watched.contents = null;
+    const packed = watched.sequence.pages?.packed ?? null;
+    if (packed !== null && packed.codes.length > 0) this.counts.met("cache of packed slots");
     if (!watched.compressed) {
       watched.lostCompressed = true;
       this.counts.met("compressed sequence that was preempted");

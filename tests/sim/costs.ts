@@ -14,6 +14,9 @@ export interface DeviceCosts extends Readonly<Record<ScriptedCall, CallCost>> {
   readonly prepareMs: number;
 }
 
+/** A slot that a step attends to takes as long as so many tokens. */
+export const SLOT_TOKENS = 0.25;
+
 /** A call in so many takes much longer than its cost: the driver compiles, another program has the device. */
 const STALL_CHANCE = 0.01;
 const STALL_FACTOR = 8;

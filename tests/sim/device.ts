@@ -5,7 +5,7 @@ import type { Random } from "../../lib/core/random.ts";
 import type { Engine } from "../../lib/engine/engine.ts";
 import { type ScriptedCall, ScriptedEngine } from "../support/scripted_engine.ts";
 import { ScriptedImages } from "../support/scripted_text.ts";
-import { callMs } from "./costs.ts";
+import { callMs, SLOT_TOKENS } from "./costs.ts";
 import { chance, within } from "./draw.ts";
 import type { FaultCounts } from "./faults.ts";
 import type { Journal } from "./journal.ts";
@@ -30,9 +30,9 @@ export class Device {
   ) {
     const { costs, faults, facts } = scenario;
     this.scripted = new ScriptedEngine(facts, {
-      delay: (call, items, tokens) => {
+      delay: (call, items, tokens, slots) => {
         journal.noted(clock.now(), "device", `${call} of ${items} with ${tokens} tokens`);
-        return sleep(clock, callMs(random, costs[call], items, tokens));
+        return sleep(clock, callMs(random, costs[call], items, tokens + SLOT_TOKENS * slots));
       },
       fails: (call) => this.#fails(call),
       notFinite: () => !this.calm && chance(random, faults.notFiniteRows),

@@ -4,6 +4,7 @@ import type { EngineFacts } from "../../lib/engine/engine.ts";
 import { Buddy } from "../../pool/buddy.ts";
 import type { GenerateRequest } from "../../scheduler/messages.ts";
 import { keptOf } from "../../scheduler/compression.ts";
+import { packingOf, packRule } from "../../scheduler/packing.ts";
 import { completionTokensMax } from "../../scheduler/room.ts";
 import { expectedTokens, featureContent } from "../support/scripted_engine.ts";
 import { BAD_HEADER, characterOf, EOS_ID, pixelsOf, ScriptedText } from "../support/scripted_text.ts";
@@ -88,7 +89,8 @@ export class Expectation {
     const prompt = promptTokens(this.request);
     const shortening = this.shortening(null);
     const kept = shortening === null ? null : new Uint32Array(this.facts.layers).fill(shortening.kept);
-    return Math.min(MAX_MODEL_LEN - prompt, completionTokensMax(this.facts, prompt, kept, 0));
+    const packing = kept === null ? null : packingOf(packRule(this.request.compression!, this.facts), kept);
+    return Math.min(MAX_MODEL_LEN - prompt, completionTokensMax(this.facts, prompt, kept, 0, packing));
   }
 
   #refusal(): ErrorCode | null {

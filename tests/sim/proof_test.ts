@@ -7,7 +7,7 @@ import { DYNAMIC } from "../../scheduler/policy.ts";
 import { BATCHING_STAGES } from "../../scheduler/window.ts";
 import { scriptedFacts } from "../support/scripted_engine.ts";
 import { drawScenario, type Scenario } from "./scenario.ts";
-import { type ClientScript, promptTokens, Traffic } from "./traffic.ts";
+import { type ClientScript, PACKED, promptTokens, Traffic } from "./traffic.ts";
 import { type History, simulate } from "./world.ts";
 import { compressionBy } from "../support/compressions.ts";
 
@@ -119,6 +119,24 @@ Deno.test("a compressed request gets the same tokens when it is preempted for wa
     counts.get("compressed sequence that was resumed")! > 0,
     "a compressed one was preempted and resumed",
   );
+});
+
+Deno.test("a request of packed slots gets the same tokens when it is preempted for want of memory", async () => {
+  // Prompts of one whole group and some slots more; each begins in its own way, so that none shares pages.
+  const clients = drawClients().map((script, index) => {
+    const text = String.fromCharCode(65 + index % 26) + "A".repeat(36);
+    const content = [{ type: "text", text }] as const;
+    const prompt = { kind: "chat", messages: [{ role: "user", content }], param: "messages" } as const;
+    return withRequest(script, { prompt, compression: PACKED, maxTokens: 24 });
+  });
+  const expected = await alone(clients);
+  // A prompt and its copy take some 50 pages at one moment, its codes, room and tail 20 afterwards and 30 in the end: this
+  // pool lets more begin than it holds to their end.
+  const history = await play(behindShortOnes(clients), { pageCount: 130 });
+  assert.deepEqual(answers(history).slice(-clients.length), expected);
+  const counts = new Map(history.counts.entries());
+  assert(counts.get("cache of packed slots")! > clients.length, "some are packed again");
+  assert(counts.get("compressed sequence that was resumed")! > 0, "one was preempted and resumed");
 });
 
 Deno.test("under load every stage runs batches larger than one", async () => {

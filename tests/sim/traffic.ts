@@ -29,6 +29,12 @@ export interface ClientScript {
   } | null;
 }
 
+/** Quantisation alone. */
+export const PACKED: Compression = {
+  ...compressionBy("none", 0.5, { quantise: { bits: 8, tail: "group" } }),
+  size: { budget: 1e6 },
+};
+
 const COMPRESSIONS: readonly (Compression | null)[] = [
   null,
   null,
@@ -37,6 +43,8 @@ const COMPRESSIONS: readonly (Compression | null)[] = [
   compressionBy("mean-pool", 0.75),
   compressionBy("streaming", 0.5, { underPressure: true }),
   compressionBy("mean-pool", 0.8, { underPressure: true }),
+  compressionBy("streaming", 0.1, { quantise: { bits: 4, tail: "float" } }),
+  PACKED,
 ];
 
 export class Traffic {

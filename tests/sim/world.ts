@@ -290,12 +290,13 @@ class World {
       assert.equal(listeners, 0, `nobody listens to the signal of ${script.request.id} any more`);
     }
     this.#checker.check();
-    const { sharedImages, preempted, resumed, shrunk } = this.#scheduler.metrics;
+    const { sharedImages, preempted, resumed, shrunk, paid } = this.#scheduler.metrics;
     this.#counts.met("picture shared between requests", sharedImages);
     this.#counts.met("row that is not finite", scripted.notFiniteRows);
     this.#counts.met("preempted sequence", preempted);
     this.#counts.met("resumed sequence", resumed);
     this.#counts.met("cache written shorter because memory was short", shrunk);
+    this.#counts.met("cache written shorter because it pays", paid);
     const { hitTokens, evictions } = this.#pool.gauges();
     this.#counts.met("prompt that began with cached pages", hitTokens > 0 ? 1 : 0);
     this.#counts.met("prefix entry that was evicted", evictions);

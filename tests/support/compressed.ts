@@ -1,5 +1,5 @@
 /** Prompts that are prefilled, compressed and continued on a bare engine, with pages scattered over the pool. */
-import type { Compression, ImageSpan } from "../../lib/engine/compress/method.ts";
+import type { Compression, ImageSpan, SlotSpan } from "../../lib/engine/compress/method.ts";
 import { keptByLayer, needOf } from "../../lib/engine/compress/mod.ts";
 import { needBytes } from "../../lib/engine/compress/need.ts";
 import { packedByLayer, packedBytes } from "../../lib/engine/compress/pack.ts";
@@ -38,6 +38,7 @@ const ROOM = 32;
 
 export interface PromptOptions {
   readonly images?: readonly ImageSpan[];
+  readonly protect?: readonly SlotSpan[];
   readonly seed?: readonly [number, number];
 }
 
@@ -55,10 +56,11 @@ export class CompressedPrompt {
   ) {
     const { layers, shape, pageBytes } = engine.facts, promptTokens = tokens.length;
     const slots = new Uint32Array(layers).fill(promptTokens), images = options.images ?? [];
-    const kept = keptByLayer(compression, { slots, images });
+    const { protect } = options;
+    const kept = keptByLayer(compression, { slots, images, protect });
     const need = needOf(compression);
     this.sequence = {
-      ...{ compression, slots, kept, images },
+      ...{ compression, slots, kept, images, protect },
       sourceTables: deck.tables(slots),
       targetTables: deck.tables(kept.map((count) => count + ROOM)),
       keep: need === null ? null : {

@@ -7,7 +7,7 @@ import type { Compression } from "../../scheduler/messages.ts";
 export function compressionBy(
   method: MethodName,
   ratio: number,
-  when: Partial<Pick<Compression, "underPressure" | "minTokens">> = {},
+  when: Partial<Pick<Compression, "underPressure" | "minTokens" | "quantise">> = {},
 ): Compression {
-  return { ...usualCompression(method, ratio), underPressure: false, minTokens: 0, ...when };
+  return { ...usualCompression(method, ratio), underPressure: false, minTokens: 0, protect: [], ...when };
 }

@@ -4,6 +4,7 @@
  * answer can be computed without pages ({@link expectedTokens}).
  */
 import { assert, AssertionError } from "../../lib/core/assert.ts";
+import { wholeTable } from "../../lib/engine/compress/pack.ts";
 import type {
   CompressSequence,
   EncodeImage,
@@ -18,8 +19,8 @@ import { ScriptedPages } from "./scripted_pages.ts";
 export type ScriptedCall = "encode" | "forward" | "compress";
 
 export interface ScriptedBehaviour {
-  /** Resolves when the device has finished a call of `items` members with `tokens` tokens, features or stored slots. */
-  readonly delay: (call: ScriptedCall, items: number, tokens: number) => Promise<void>;
+  /** Resolves when the device has finished a call of `items` members with `tokens` tokens, features or stored slots, before which `slots` are stored. */
+  readonly delay: (call: ScriptedCall, items: number, tokens: number, slots: number) => Promise<void>;
   /** Whether this call fails as a whole. */
   readonly fails: (call: ScriptedCall) => boolean;
   /** Whether this row's logits are not numbers. */
@@ -106,6 +107,11 @@ export function expectedTokens(o: ExpectedCompletion): number[] {
   return tokens;
 }
 
+/** What is unpacked of a layer before it attends. */
+function codesOf(pages: ScriptedPages, { packed }: ForwardSequence, layer: number): readonly number[] {
+  return packed ? pages.readCodes(packed.pages, layer) : [];
+}
+
 export class ScriptedEngine implements Engine {
   /** Wrong calls, in words. Empty at the end of every test. */
   readonly violations: string[] = [];
@@ -124,7 +130,7 @@ export class ScriptedEngine implements Engine {
 
   async encode(images: readonly EncodeImage[]): Promise<void> {
     const features = images.reduce((sum, { embeddingRows }) => sum + embeddingRows, 0);
-    await this.#call("encode", images.length, features, () => {
+    await this.#call("encode", images.length, features, 0, () => {
       const written = new Set<number>();
       for (const { pixels, embeddingRow, embeddingRows } of images) {
         for (let i = 0; i < embeddingRows; i++) {
@@ -140,10 +146,17 @@ export class ScriptedEngine implements Engine {
 
   async forward(sequences: readonly ForwardSequence[]): Promise<(SampledToken | "not_finite" | null)[]> {
     const total = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    return await this.#call("forward", sequences.length, total, () => {
+    const slots = sequences.reduce((sum, { slotBase }) => sum + slotBase[0], 0);
+    return await this.#call("forward", sequences.length, total, slots, () => {
       assert(total <= this.facts.stepTokensMax, `a step of ${total} tokens fits the device`);
       this.#requireApart(
-        sequences.map(({ pageTables, slotBase }) => ({ tables: pageTables, written: slotBase })),
+        sequences.flatMap(({ pageTables, slotBase, packed }) => [
+          {
+            tables: pageTables,
+            written: slotBase.map((slots, layer) => slots - (packed?.slots[layer] ?? 0)),
+          },
+          { tables: packed ? [packed.room, packed.pages] : [], written: [0, 0] },
+        ]),
       );
       return sequences.map((sequence) => this.#forward(sequence));
     });
@@ -151,18 +164,25 @@ export class ScriptedEngine implements Engine {
 
   async compress(sequences: readonly CompressSequence[]): Promise<void> {
     const total = sequences.reduce((sum, { slots }) => sum + slots[0], 0);
-    await this.#call("compress", sequences.length, total, () => {
-      this.#requireApart(sequences.flatMap(({ slots, sourceTables, targetTables }) => [
+    await this.#call("compress", sequences.length, total, 0, () => {
+      this.#requireApart(sequences.flatMap(({ slots, sourceTables, targetTables, packed }) => [
         { tables: sourceTables, written: Array.from(slots, () => Infinity) },
         { tables: targetTables, written: Array.from(slots, () => 0) },
+        { tables: packed === null ? [] : [packed.pages], written: [0] },
       ]));
-      for (const { slots, kept, sourceTables, targetTables } of sequences) {
+      for (const { compression, slots, kept, sourceTables, targetTables, packed } of sequences) {
+        assert((packed !== null) === (compression.quantise !== null), "what is quantised has pages for it");
+        const codes: number[][] = [];
         for (let layer = 0; layer < this.facts.layers; layer++) {
           const cells = this.pages.read(sourceTables[layer], slots[layer], layer);
           for (const [slot, content] of keptContents(cells, slots[layer], kept[layer]).entries()) {
             this.pages.write(targetTables[layer], slot, layer, content);
           }
+          if (packed !== null) {
+            codes.push([...this.pages.read(targetTables[layer], packed.slots[layer], layer)]);
+          }
         }
+        if (packed !== null) this.pages.writeCodes(packed.pages, codes);
       }
     });
   }
@@ -176,7 +196,13 @@ export class ScriptedEngine implements Engine {
   }
 
   /** The work is done when the device has finished: pages that were given away too early hold something else by then. */
-  async #call<T>(call: ScriptedCall, items: number, tokens: number, work: () => T): Promise<T> {
+  async #call<T>(
+    call: ScriptedCall,
+    items: number,
+    tokens: number,
+    slots: number,
+    work: () => T,
+  ): Promise<T> {
     if (this.#calls === CALLS_MAX) this.violations.push(`${call} while ${CALLS_MAX} calls are under way`);
     this.#calls++;
     const before = this.#last;
@@ -184,7 +210,7 @@ export class ScriptedEngine implements Engine {
     this.#last = ended;
     try {
       await before;
-      await this.behaviour.delay(call, items, tokens);
+      await this.behaviour.delay(call, items, tokens, slots);
       if (this.behaviour.fails(call)) {
         this.failures++;
         throw new Error("the scripted device failed");
@@ -201,24 +227,28 @@ export class ScriptedEngine implements Engine {
   }
 
   #forward(sequence: ForwardSequence): SampledToken | "not_finite" | null {
-    const { tokens, positions, slotBase, pageTables, sampling, sampled } = sequence;
-    const { layers, vocabSize } = this.facts;
+    const { tokens, positions, slotBase, sampling, sampled } = sequence;
+    const { layers, vocabSize, pageSlots } = this.facts;
     assert(tokens.length > 0 && positions.length === 3 * tokens.length, "a part has tokens with positions");
-    assert(pageTables.length === layers && slotBase.length === layers, "every layer has a table");
+    assert(sequence.pageTables.length === layers && slotBase.length === layers, "every layer has a table");
+    const seen: Uint32Array[] = [];
     for (let layer = 0; layer < layers; layer++) {
+      // The room holds one layer at a time.
+      const table = wholeTable(sequence, layer, pageSlots);
+      for (const [slot, content] of codesOf(this.pages, sequence, layer).entries()) {
+        this.pages.write(table, slot, layer, content);
+      }
       for (const [index, token] of tokens.entries()) {
         const content = contentOf(this.#tokenContent(token), positions.subarray(3 * index, 3 * index + 3));
-        this.pages.write(pageTables[layer], slotBase[layer] + index, layer, content);
+        this.pages.write(table, slotBase[layer] + index, layer, content);
       }
+      if (sampling !== null) seen.push(this.pages.read(table, slotBase[layer] + tokens.length, layer));
     }
     if (sampling === null) return null;
     if (this.behaviour.notFinite()) {
       this.notFiniteRows++;
       return "not_finite";
     }
-    const seen = pageTables.map((table, layer) =>
-      this.pages.read(table, slotBase[layer] + tokens.length, layer)
-    );
     const id = sample(seen, sampling.seed[0], sampled, vocabSize);
     if (sampling.logprobs === null) return { id, logprob: null, top: [] };
     return { id, logprob: -0.5, top: [{ id, logprob: -0.5 }].slice(0, sampling.logprobs) };

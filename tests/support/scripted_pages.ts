@@ -3,6 +3,8 @@ import { assert } from "../../lib/core/assert.ts";
 import type { EngineFacts } from "../../lib/engine/engine.ts";
 
 const UNWRITTEN = -1;
+/** In place of a layer, where a page holds codes. */
+const CODES = -2;
 
 export class ScriptedPages {
   /** Writes of whole calls so far, and which of them wrote to a page last: checks look again only where something changed. */
@@ -11,6 +13,8 @@ export class ScriptedPages {
   readonly #contents: Uint32Array;
   /** Layer of each slot, UNWRITTEN before its first write. */
   readonly #layers: Int16Array;
+  /** Contents that were packed, per layer, by the first page of their codes. */
+  readonly #packed = new Map<number, readonly (readonly number[])[]>();
   readonly #pageSlots: number;
   readonly #pageCount: number;
 
@@ -29,6 +33,29 @@ export class ScriptedPages {
     this.#contents[at] = content;
     this.#layers[at] = layer;
     this.#writtenAt[page] = this.epoch;
+  }
+
+  /** What was packed, per layer; every slot of the codes' pages says where they begin. */
+  writeCodes(pages: Uint32Array, contents: readonly (readonly number[])[]): void {
+    if (pages.length === 0) return;
+    for (const page of pages) {
+      const first = page * this.#pageSlots;
+      this.#contents.fill(pages[0], first, first + this.#pageSlots);
+      this.#layers.fill(CODES, first, first + this.#pageSlots);
+      this.#writtenAt[page] = this.epoch;
+    }
+    this.#packed.set(pages[0], contents);
+  }
+
+  /** What was packed of one layer, if all pages of the codes are still what they were. */
+  readCodes(pages: Uint32Array, layer: number): readonly number[] {
+    if (pages.length === 0) return [];
+    for (const page of pages) {
+      for (let at = page * this.#pageSlots; at < (page + 1) * this.#pageSlots; at++) {
+        assert(this.#layers[at] === CODES && this.#contents[at] === pages[0], `page ${page} holds codes`);
+      }
+    }
+    return this.#packed.get(pages[0])![layer];
   }
 
   /** The first `slots` slots that a table of `layer` reaches; all of them must have been written by that layer. */

@@ -42,6 +42,8 @@ export function admitted(
     maxTokens: 8,
     compression: null,
     keepPages: 0,
+    packRule: null,
+    protect: [],
     ...fields,
     images: pictures,
     chain: chainOf(ids, shape.pageSlots, pictures, ""),

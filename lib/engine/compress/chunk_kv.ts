@@ -22,6 +22,7 @@ export function chunkKept(slots: number, size: Size, chunk: number): number {
 /** Keeps whole chunks by SnapKV's scores, the same of every head (ChunkKV, Liu et al. 2025; kvpress' ChunkKVPress). */
 export const chunkKv = defineMethod<ChunkSettings>({
   settings: { ...WINDOW_SETTINGS, chunk_length: whole(20, 1, 1024) },
+  protects: false,
   need: ({ window_size }) => ({ kind: "queries", window: window_size }),
   kept: ({ slots }, size, { chunk_length }) => slots.map((stored) => chunkKept(stored, size, chunk_length)),
   record(batch, settings) {

@@ -31,6 +31,7 @@ function textOutside(prompt: PromptShape, slots: number, recent: number): number
 export const lookM = defineMethod<LookSettings>({
   settings: { recent_share: { kind: "real", least: 0, most: 1, usual: 0.5 } },
   rerotates: false,
+  protects: false,
   need: () => ({ kind: "columns" }),
   kept: (prompt, size, settings) =>
     prompt.slots.map((slots) => {

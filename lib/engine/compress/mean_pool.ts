@@ -24,6 +24,7 @@ function factorOf(slots: number, size: Size): number {
 export const meanPool = defineMethod<Record<never, never>>({
   settings: {},
   rerotates: false,
+  protects: false,
   queryAgnostic: true,
   kept: ({ slots }, size) => slots.map((stored) => keptByFactor(stored, factorOf(stored, size))),
   sizeProblem: (size) =>

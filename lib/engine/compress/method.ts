@@ -1,6 +1,7 @@
 /** What a compression method is: plain facts that admission plans with, and the operations that do it. */
 import type { HeadShape, Step } from "../../ops/backend.ts";
 import type { KvBits, KvJobs, KvPages } from "../../ops/kv.ts";
+import { raiseProtected } from "./protect.ts";
 import type { Tensor } from "../../ops/tensor.ts";
 import type { Rotary } from "../rotary.ts";
 import type { Need } from "./need.ts";
@@ -52,12 +53,17 @@ export interface ImageSpan {
   readonly count: number;
 }
 
+/** Neighbouring slots. */
+export type SlotSpan = ImageSpan;
+
 /** A stored prompt as methods see it. */
 export interface PromptShape {
   /** Slots stored, per layer. */
   readonly slots: Uint32Array;
   /** Ascending, apart from each other. */
   readonly images: readonly ImageSpan[];
+  /** Slots that stay in every layer and head, whatever the method; ascending, apart from each other. */
+  readonly protect?: readonly SlotSpan[];
 }
 
 /** Bounds of a whole or a real number, or a choice of yes and no; and what holds where a request says nothing. */
@@ -107,6 +113,8 @@ export interface Method {
   readonly rerotates: boolean;
   /** Whether what it keeps is the same whatever is asked next: right for prompts that further turns go on from. */
   readonly queryAgnostic: boolean;
+  /** Whether it chooses slots one by one, so that some can be kept out of its choice. */
+  readonly protects: boolean;
   /** What prefill must keep for it; null for nothing. */
   need(settings: Settings): Need | null;
   /** Slots that remain, per layer: at least one, at most those stored. */
@@ -123,6 +131,7 @@ interface Statement<S> {
   readonly settings: { readonly [K in keyof S]: Setting };
   readonly rerotates?: boolean;
   readonly queryAgnostic?: boolean;
+  readonly protects?: boolean;
   need?(settings: S): Need;
   kept?(prompt: PromptShape, size: Size, settings: S): Uint32Array;
   sizeProblem?(size: Size): string | null;
@@ -139,6 +148,7 @@ export function defineMethod<S>(statement: Statement<S>): Method {
     settings: settings as Readonly<Record<string, Setting>>,
     rerotates: statement.rerotates ?? true,
     queryAgnostic: statement.queryAgnostic ?? false,
+    protects: statement.protects ?? true,
     need: (values) => need?.(own(values)) ?? null,
     kept: (prompt, size, values) =>
       kept?.(prompt, size, own(values)) ?? prompt.slots.map((slots) => keptBySize(slots, size)),
@@ -159,8 +169,10 @@ export function gatherTop(batch: Batch, scores: Tensor): void {
   batch.gather(topSlots(batch, scores));
 }
 
-/** The slots with the largest scores [jobs · kvHeads, keptMax]; the scores are released. */
-export function topSlots({ step, jobs, shape: { kvHeads } }: Batch, scores: Tensor): Tensor {
+/** The slots with the largest scores, protected ones first [jobs · kvHeads, keptMax]; the scores are released. */
+export function topSlots(batch: Batch, scores: Tensor): Tensor {
+  const { step, jobs, shape: { kvHeads } } = batch;
+  raiseProtected(batch, scores);
   const kept = step.tensor(jobs.jobs * kvHeads, jobs.keptMax, "u32");
   step.kvTop({ jobs, kvHeads, scores, kept });
   step.release(scores);

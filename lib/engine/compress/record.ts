@@ -39,8 +39,8 @@ export function recordCompression(
   for (const group of groups.values()) recordGroup(step, model, group, choosing);
 }
 
-function promptOf({ slots, images, seed, compression: { size } }: CompressSequence): BatchPrompt {
-  return { slots, images, seed, size };
+function promptOf({ slots, images, protect, seed, compression: { size } }: CompressSequence): BatchPrompt {
+  return { slots, images, protect, seed, size };
 }
 
 function recordGroup(

@@ -18,6 +18,24 @@ Deno.test("compressionOf takes a method's own settings beside it, and null as ab
   assert.deepEqual([asked?.size, asked?.settings.window_size, asked?.minTokens], [{ budget: 40 }, 16, 64]);
 });
 
+Deno.test("compressionOf takes quantisation with a method, alone, and in the short form", () => {
+  const quantise = { bits: 8, tail: "float" } as const;
+  const packed = compressionBy("knorm", 0.5, { quantise });
+  assert.deepEqual(compressionOf({ method: "knorm", ratio: 0.5, quantize: "int8" }), packed);
+  assert.deepEqual(compressionOf("knorm:0.5:int8"), packed);
+  const alone = compressionOf({ quantize: "int8" });
+  assert.deepEqual([alone?.method, alone?.quantise], ["none", quantise]);
+  assert.deepEqual(compressionOf("int8"), alone);
+  assert.deepEqual(compressionOf("none:int8"), alone);
+  assert.equal(compressionOf({ quantize: "int4", tail: "group" })?.quantise?.tail, "group");
+});
+
+Deno.test("compressionOf takes messages to protect, and none where the field is absent or empty", () => {
+  const asked = compressionOf({ method: "snapkv", ratio: 0.5, protect: ["last_user", "system"] });
+  assert.deepEqual(asked?.protect, ["system", "last_user"]);
+  assert.deepEqual(compressionOf({ method: "mean-pool", ratio: 0.5, protect: [] })?.protect, []);
+});
+
 Deno.test("compressionOf names the field inside kv_compression, or the short form as a whole", () => {
   const param = (asked: Parameters<typeof compressionOf>[0]) => {
     try {
@@ -32,4 +50,11 @@ Deno.test("compressionOf names the field inside kv_compression, or the short for
   assert.equal(param({ method: "knorm", ratio: 0.5, windows: 1 }), "kv_compression.windows");
   assert.equal(param("snapkv"), "kv_compression");
   assert.equal(param("knorm:half"), "kv_compression");
+  assert.equal(param({ method: "knorm", ratio: 0.5, quantize: "int2" }), "kv_compression.quantize");
+  assert.equal(param({ method: "knorm", ratio: 0.5, protect: "system" }), "kv_compression.protect");
+  assert.equal(param({ method: "knorm", ratio: 0.5, protect: ["user"] }), "kv_compression.protect");
+  for (const method of ["mean-pool", "look-m", "chunkkv"]) {
+    assert.equal(param({ method, ratio: 0.5, protect: ["system"] }), "kv_compression.protect");
+  }
+  assert.equal(param({ quantize: "int8", tail: "whole" }), "kv_compression.tail");
 });

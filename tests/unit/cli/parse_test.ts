@@ -61,6 +61,7 @@ Deno.test("parseFlags reads an environment twin for every flag", () => {
     defaultMaxTokens: "7",
     kvMemory: "8MiB",
     kvCacheDtype: "f32",
+    shadowRate: "0.1",
     kvCompress: "knorm:0.5",
     policy: "static:p2c2d8",
     itlTarget: "50",

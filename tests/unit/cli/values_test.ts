@@ -9,6 +9,7 @@ import {
   readOrigin,
   readPolicy,
   readSeconds,
+  readShare,
   readSwitch,
   readUrl,
   readWhole,
@@ -64,6 +65,15 @@ Deno.test("readCompression takes none, a method, and a method with a ratio that 
   assert.deepEqual(readCompression("knorm"), compressionBy("knorm", 0.5));
   assert.deepEqual(readCompression("streaming:.25"), compressionBy("streaming", 0.25));
   assert.deepEqual(readCompression("mean-pool:0.8"), compressionBy("mean-pool", 0.8));
+});
+
+Deno.test("readCompression takes codes of few bits behind a method, its ratio, or alone", () => {
+  const quantise = { bits: 8, tail: "float" } as const;
+  assert.deepEqual(readCompression("knorm:0.25:int8"), compressionBy("knorm", 0.25, { quantise }));
+  assert.deepEqual(readCompression("knorm:int8"), compressionBy("knorm", 0.5, { quantise }));
+  assert.deepEqual(readCompression("int4")?.quantise?.bits, 4);
+  assert.deepEqual(readCompression("none:int4"), readCompression("int4"));
+  refuses(readCompression, ["none:0.5:int8", "knorm:int8:0.5", "knorm:0.5:int2", "knorm:0.5:int8:int8"]);
 });
 
 Deno.test("readCompression refuses unknown methods and ratios that do not fit", () => {
@@ -142,4 +152,9 @@ Deno.test("readChoice names the choices when it refuses", () => {
 Deno.test("readUrl takes web addresses and drops the last slash", () => {
   assert.equal(readUrl("http://127.0.0.1:8000/"), "http://127.0.0.1:8000");
   refuses(readUrl, ["ftp://x", "127.0.0.1:8000", ""]);
+});
+
+Deno.test("readShare takes numbers from 0 to 1", () => {
+  assert.deepEqual(["0", "1", ".25", "0.5"].map(readShare), [0, 1, 0.25, 0.5]);
+  refuses(readShare, ["", "-0.1", "1.01", "half", "1e-1", "50%"]);
 });

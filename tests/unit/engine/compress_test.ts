@@ -1,11 +1,5 @@
 import assert from "node:assert/strict";
-import {
-  keptByLayer,
-  keptSlots,
-  METHODS,
-  ratioProblem,
-  usualCompression,
-} from "../../../lib/engine/compress/mod.ts";
+import { keptByLayer, METHODS, usualCompression } from "../../../lib/engine/compress/mod.ts";
 import type { ImageSpan, MethodName } from "../../../lib/engine/compress/method.ts";
 import { computedFrom, needBytes } from "../../../lib/engine/compress/need.ts";
 import { packedByLayer, packedBytes, wholeTable } from "../../../lib/engine/compress/pack.ts";
@@ -13,27 +7,6 @@ import { randomSlots } from "../../../lib/engine/compress/random.ts";
 import { packJobs } from "../../../lib/engine/compress/record.ts";
 import { parseCompression } from "../../../lib/engine/compress/settings.ts";
 import { streamingSlots } from "../../../lib/engine/compress/streaming.ts";
-
-Deno.test("keptSlots truncates slots · (1 − ratio) in double precision as kvpress does", () => {
-  assert.equal(keptSlots("knorm", 0.8, 150), 29); // 1 − 0.8 is a bit less than 0.2
-  assert.equal(keptSlots("streaming", 0.8, 330), 65);
-  assert.equal(keptSlots("streaming", 0.5, 150), 75);
-  assert.equal(keptSlots("knorm", 0.99, 5), 1);
-});
-
-Deno.test("keptSlots of mean-pool counts whole groups and the raw remainder", () => {
-  assert.equal(keptSlots("mean-pool", 0.8, 152), 30 + 2);
-  assert.equal(keptSlots("mean-pool", 0.5, 7), 3 + 1);
-});
-
-Deno.test("ratioProblem names a ratio out of range and a mean-pool ratio without a whole factor", () => {
-  assert.equal(ratioProblem("knorm", 0.37), null);
-  assert.equal(ratioProblem("mean-pool", 0.8), null);
-  for (const ratio of [0, 1, -0.5, 2, NaN]) {
-    assert.match(ratioProblem("knorm", ratio)!, /above 0 and below 1/);
-  }
-  assert.match(ratioProblem("mean-pool", 0.6)!, /whole number/);
-});
 
 Deno.test("streamingSlots keeps four sinks and the most recent", () => {
   assert.deepEqual([...streamingSlots(10, 6, 4)], [0, 1, 2, 3, 8, 9]);
@@ -47,6 +20,29 @@ function kept(wish: Record<string, unknown>, slots: number, layers = 1, images: 
   assert(parsed.ok);
   return [...keptByLayer(parsed.compression, { slots: new Uint32Array(layers).fill(slots), images })];
 }
+
+Deno.test("keptByLayer truncates slots · (1 − ratio) in double precision as kvpress does", () => {
+  assert.deepEqual(kept({ method: "knorm", ratio: 0.8 }, 150), [29]); // 1 − 0.8 is a bit less than 0.2
+  assert.deepEqual(kept({ method: "streaming", ratio: 0.8 }, 330), [65]);
+  assert.deepEqual(kept({ method: "streaming", ratio: 0.5 }, 150), [75]);
+  assert.deepEqual(kept({ method: "knorm", ratio: 0.99 }, 5), [1]);
+});
+
+Deno.test("keptByLayer of mean-pool counts whole groups and the raw remainder", () => {
+  assert.deepEqual(kept({ method: "mean-pool", ratio: 0.8 }, 152), [30 + 2]);
+  assert.deepEqual(kept({ method: "mean-pool", ratio: 0.5 }, 7), [3 + 1]);
+});
+
+Deno.test("parseCompression says why a ratio is out of range, or makes no whole factor of mean-pool", () => {
+  const problem = (method: MethodName, ratio: number) => {
+    const parsed = parseCompression({ method, ratio });
+    return parsed.ok ? "" : parsed.problem.message;
+  };
+  assert.equal(problem("knorm", 0.37), "");
+  assert.equal(problem("mean-pool", 0.8), "");
+  for (const ratio of [0, 1, -0.5, 2, NaN]) assert.match(problem("knorm", ratio), /above 0 and below 1/);
+  assert.match(problem("mean-pool", 0.6), /whole number/);
+});
 
 Deno.test("keptByLayer takes a budget of tokens as well as a ratio", () => {
   assert.deepEqual(kept({ method: "knorm", budget: 30 }, 150, 2), [30, 30]);

@@ -252,6 +252,42 @@ Deno.test("KvPool.finishReplacement lets go of the raw pages and never shares th
   checkPoolIdle(pool);
 });
 
+Deno.test("KvPool.finishReplacement keeps codes, a room and the tail of a packed copy, and lets go of the rest", () => {
+  const pool = poolOf(64);
+  const pages = prefilled(pool, "aaaabbbbccccdd");
+  const packing = { slots: Uint32Array.of(8, 4, 0), codePages: 2 };
+  assert(pool.beginReplacement(pages, [10, 6, 3], packing));
+  checkPool(pool);
+  assert.equal(pool.usedPages, 12 + (3 + 2 + 1) + 2);
+  pool.finishReplacement(pages, 0, 0);
+  checkPool(pool);
+  assert.deepEqual(pages.table.tables.map((table) => table.length), [1, 1, 1]);
+  assert.deepEqual([...pages.table.slots], [2, 2, 3]);
+  assert.deepEqual([pages.packed?.codes.length, pages.packed?.room.length], [2, 2]);
+  assert.equal(pages.held, 3 + 2 + 2);
+  assert.equal(pool.usedPages, 7);
+  assert.equal(pool.missing(pages, [12, 9, 5]), 2, "the table has the slots behind the packed ones");
+  assert(pool.grow(pages, [12, 9, 5]));
+  checkPool(pool);
+  pool.release(pages);
+  checkPoolIdle(pool);
+});
+
+Deno.test("KvPool takes and gives back the codes of a copy with the copy itself", () => {
+  const pool = poolOf(32);
+  const pages = prefilled(pool, "aaaabbbb");
+  const packing = { slots: Uint32Array.of(8, 8, 8), codePages: 4 };
+  assert(!pool.beginReplacement(pages, slots(8), { ...packing, codePages: 21 }), "one page is wanting");
+  assert.equal(pool.usedPages, 6);
+  assert(pool.beginReplacement(pages, slots(8), packing));
+  assert.equal(pool.usedPages, 6 + 6 + 4);
+  pool.abandonReplacement(pages);
+  assert.equal(pool.usedPages, 6);
+  assert(pool.beginReplacement(pages, slots(8), packing));
+  pool.release(pages);
+  checkPoolIdle(pool);
+});
+
 Deno.test("KvPool.finishReplacement counts as zombies only pages that nobody else names", () => {
   const pool = poolOf(64);
   prefilled(pool, "aaaabbbb");

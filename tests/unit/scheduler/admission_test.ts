@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { RequestError } from "../../../lib/core/errors.ts";
 import { IMAGES_PER_REQUEST_MAX } from "../../../lib/core/limits.ts";
 import { type AdmissionParts, admit } from "../../../scheduler/admission.ts";
-import type { ContentPart, GenerateRequest } from "../../../scheduler/messages.ts";
+import type { Compression, ContentPart, GenerateRequest } from "../../../scheduler/messages.ts";
 import { PictureStore } from "../../../scheduler/pictures.ts";
 import { scriptedFacts } from "../../support/scripted_engine.ts";
 import { requestOf } from "../../support/scripted_service.ts";
@@ -147,4 +147,30 @@ Deno.test("admit refuses a prompt without tokens", () => {
 Deno.test("admit takes token ids as they are", () => {
   const request = requestOf("", { prompt: { kind: "tokens", tokens: [5, 6, 7], param: "prompt" } });
   assert.deepEqual(admit(request, partsOf()).ids, [5, 6, 7]);
+});
+
+Deno.test("admit finds the tokens of protected messages, pictures too", () => {
+  const compression: Compression = { ...compressionBy("knorm", 0.5), protect: ["last_user"] };
+  const messages = [
+    { role: "system", content: "abc" },
+    { role: "user", content: [{ type: "text", text: "de" }, picture(1)] },
+  ] as const;
+  const prompt = admit(
+    requestOf("", { prompt: { kind: "chat", messages, param: "messages" }, compression }),
+    partsOf(),
+  );
+  assert.deepEqual(prompt.protect, [{ first: 3, count: 7 }]);
+});
+
+Deno.test("admit refuses to protect messages of a prompt that has none", () => {
+  const compression: Compression = { ...compressionBy("knorm", 0.5), protect: ["system"] };
+  for (
+    const prompt of [
+      { kind: "tokens", tokens: [3, 4], param: "prompt" },
+      { kind: "text", text: "abc", param: "prompt" },
+    ] as const
+  ) {
+    const refused = refusal(requestOf("", { prompt, compression }));
+    assert.deepEqual(refused, { code: "invalid_value", param: "kv_compression.protect" });
+  }
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { keepPages, keptOf, parseCompression, sharableTokens } from "../../../scheduler/compression.ts";
+import { packingOf, packRule } from "../../../scheduler/packing.ts";
 import { scriptedFacts } from "../../support/scripted_engine.ts";
 import { compressionBy } from "../../support/compressions.ts";
 
@@ -61,4 +62,22 @@ Deno.test("parseCompression names the field that is wrong", () => {
   assert.equal(field({ method: "knorm", ratio: 0.5, min_tokens: -1 }), "min_tokens");
   assert.equal(field({ method: "auto", ratio: 2 }), "ratio");
   assert.equal(field({ method: "knorm", ratio: 0.5, window: 4 }), "window");
+});
+
+Deno.test("keptOf of quantisation alone keeps all, where a group of slots can be packed", () => {
+  const packed = parsed({ quantize: "int8" });
+  assert(packed !== null);
+  assert.equal(keptOf(packed, 31, 2, []), null, "nothing would be saved");
+  assert.deepEqual(keptOf(packed, 40, 2, []), Uint32Array.of(40, 40));
+});
+
+Deno.test("packingOf counts whole groups of each layer and the pages of all their codes", () => {
+  // A group of one head of 4 channels in 8 bits: 128 codes and 4 pairs of keys, 128 codes and 32 pairs of values.
+  const facts = scriptedFacts({ pageBytes: 256, kvDtype: "f16" });
+  const packed = parsed({ quantize: "int8" });
+  assert(packed !== null);
+  const rule = packRule(packed, facts);
+  assert.equal(rule?.groupBytes, 128 + 4 * 4 + 128 + 32 * 4);
+  assert.deepEqual(packingOf(rule, Uint32Array.of(70, 31)), { slots: Uint32Array.of(64, 0), codePages: 4 });
+  assert.equal(packingOf(packRule(compressionBy("knorm", 0.5), facts), Uint32Array.of(70)), null);
 });

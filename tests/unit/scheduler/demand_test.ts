@@ -34,6 +34,17 @@ Deno.test("expectedPages of a compressed sequence counts its raw cache no longer
   assert.equal(expectedPages(sequence, SHAPE, new OutputLength()), 2 * 6, "20 kept slots and one more");
 });
 
+Deno.test("growthPages of packed slots looks at the tail behind them", () => {
+  const pool = new KvPool(SHAPE);
+  const sequence = admitted(IDS, SHAPE);
+  sequence.pages = pool.open(null, 0);
+  assert(pool.grow(sequence.pages, [40, 40]));
+  assert(pool.beginReplacement(sequence.pages, [34, 36], { slots: Uint32Array.of(32, 32), codePages: 3 }));
+  pool.finishReplacement(sequence.pages, 0, 0);
+  sequence.slots.set([34, 36]);
+  assert.equal(growthPages(sequence, SHAPE), 1, "4 slots of the second layer fill their page");
+});
+
 Deno.test("growthPages counts the layers whose last page is full", () => {
   const pool = new KvPool(SHAPE);
   const sequence = admitted(IDS, SHAPE);

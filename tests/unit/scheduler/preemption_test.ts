@@ -39,6 +39,7 @@ function stage() {
     lane: new Lane(clock, metrics, new StageCosts(), () => {}),
     metrics,
     outputLength: new OutputLength(),
+    costs: new StageCosts(),
     drainRate: new DrainRate(),
     send: (to) => sent.push(to),
   };

@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { completionTokensMax, pagesAfter, peakPages, uniformPages } from "../../../scheduler/room.ts";
+import {
+  completionTokensMax,
+  copyPages,
+  pagesAfter,
+  peakPages,
+  uniformPages,
+} from "../../../scheduler/room.ts";
 
 const SHAPE = { layers: 3, pageSlots: 4, pageBytes: 64, pageCount: 30 };
 const kept = (...slots: number[]) => Uint32Array.from(slots);
@@ -36,6 +42,15 @@ Deno.test("peakPages of a contiguous pool is all that is ever held, and completi
     0,
     "not even one token beside what is kept",
   );
+});
+
+Deno.test("pagesAfter and copyPages count the codes, room and tail of packed slots, and their raw copy", () => {
+  const packing = { slots: kept(8, 4, 0), codePages: 2 };
+  // Codes, a room of two pages, and tails of 2 + 1, 3 + 1 and 1 + 1 slots.
+  assert.equal(pagesAfter(SHAPE, kept(10, 7, 1), 1, packing), 2 + 2 + 3);
+  assert.equal(copyPages(SHAPE, kept(10, 7, 1), packing), 3 + 2 + 1 + 2);
+  assert.equal(peakPages(SHAPE, 16, kept(10, 7, 1), 0, 2, packing), 12 + 8);
+  assert.equal(peakPages(SHAPE, 16, kept(10, 7, 1), 0, 70, packing), 2 + 2 + 18 + 18 + 18);
 });
 
 Deno.test("completionTokensMax is the longest completion that fits an empty pool", () => {

@@ -24,6 +24,8 @@ function sequenceOf(prompt: Partial<AdmittedPrompt> = {}): Sequence {
     maxTokens: 4,
     compression: null,
     keepPages: 0,
+    packRule: null,
+    protect: [],
     chain: chainOf(IDS, 2, [], ""),
     ...prompt,
   }, 2);
