@@ -13,9 +13,9 @@ import {
   type PoolGauges,
   tokenBytes,
 } from "./gauges.ts";
+import { type Packing, roomOf } from "./packing.ts";
 import { pagesForSlots, PageTable } from "./page_table.ts";
 import type { Pool, Reservation } from "./pool.ts";
-import type { Packing } from "./packing.ts";
 import type { PoolShape } from "./pool_shape.ts";
 import type { PrefixChain } from "./prefix_chain.ts";
 import { SequencePages } from "./sequence_pages.ts";
@@ -25,6 +25,7 @@ interface Run {
   readonly pages: number;
   readonly copy: PageTable | null;
   readonly keep: Uint32Array;
+  readonly codes: Uint32Array;
   /** Pages of the raw cache and what was kept with it, and since when a written copy has stood in their place. */
   readonly rawPages: number;
   replacedMs: number;
@@ -82,8 +83,8 @@ export class ContiguousPool implements Pool {
     return this.#runFor(all());
   }
 
-  #runFor({ rawSlots, copySlots, keepPages }: Reservation): number {
-    const pages = this.pagesFor(this.#uniform(rawSlots)) + keepPages +
+  #runFor({ rawSlots, copySlots, keepPages, codePages }: Reservation): number {
+    const pages = this.pagesFor(this.#uniform(rawSlots)) + keepPages + codePages +
       (copySlots === null ? 0 : this.pagesFor(copySlots));
     return pages <= this.largestFreeBlockPages ? pages : Infinity;
   }
@@ -104,9 +105,10 @@ export class ContiguousPool implements Pool {
     const pages = new SequencePages(tableOf(this.#uniform(all.rawSlots)), null);
     const keep = take(all.keepPages), rawPages = next - offset;
     const copy = all.copySlots === null ? null : tableOf(all.copySlots);
+    const codes = take(all.codePages);
     assert(next === offset + count, "a run has a use for each of its pages");
     pages.reserved = count;
-    this.#runs.set(pages, { offset, pages: count, copy, keep, rawPages, replacedMs: NaN });
+    this.#runs.set(pages, { offset, pages: count, copy, keep, codes, rawPages, replacedMs: NaN });
     this.#sequences.add(pages);
     this.#peakUsedPages = Math.max(this.#peakUsedPages, this.usedPages);
     return pages;
@@ -117,14 +119,14 @@ export class ContiguousPool implements Pool {
   }
 
   missing(pages: SequencePages, slots: ArrayLike<number>): number {
-    return pages.table.missing(slots);
+    return pages.table.missing(pages.tableSlots(slots));
   }
 
   /** Never fails inside what was reserved, and always beyond. */
   grow(pages: SequencePages, slots: ArrayLike<number>): boolean {
     this.#held(pages);
-    if (pages.table.missing(slots) > 0) return false;
-    pages.table.store(slots);
+    if (this.missing(pages, slots) > 0) return false;
+    pages.table.store(pages.tableSlots(slots));
     return true;
   }
 
@@ -141,12 +143,14 @@ export class ContiguousPool implements Pool {
 
   /** The copy's pages were reserved with the sequence; false when none were, or too few. */
   beginReplacement(pages: SequencePages, kept: ArrayLike<number>, packing: Packing | null = null): boolean {
-    assert(packing === null, "slots of a run are not packed");
-    const { copy } = this.#held(pages);
+    const { copy, codes } = this.#held(pages);
     assert(pages.target === null, "a sequence is compressed once at a time");
-    if (copy === null || copy.missing(kept) > 0) return false;
+    if (copy === null || copy.missing(kept) > 0 || (packing?.codePages ?? 0) > codes.length) return false;
     copy.store(kept);
     pages.target = copy;
+    if (packing !== null) {
+      pages.targetPacked = { slots: packing.slots, codes, room: roomOf(packing, copy) };
+    }
     pages.ownerBefore = pages.owner;
     pages.owner = "compressing";
     return true;
@@ -159,7 +163,9 @@ export class ContiguousPool implements Pool {
     assert(nowMs >= writtenMs, "a copy is known to be written after it is");
     run.replacedMs = writtenMs;
     pages.table = pages.target;
-    pages.target = null;
+    pages.packed = pages.targetPacked;
+    pages.target = pages.targetPacked = null;
+    if (pages.packed !== null) pages.table.cut(pages.packed.slots);
     pages.keep = new Uint32Array(0);
     pages.owner = "compact";
   }
@@ -179,7 +185,7 @@ export class ContiguousPool implements Pool {
     this.buddy.freeRun(offset, count);
     this.#runs.delete(pages);
     this.#sequences.delete(pages);
-    pages.target = null;
+    pages.packed = pages.target = pages.targetPacked = null;
     pages.reserved = 0;
     pages.table = new PageTable(this.shape.layers, this.shape.pageSlots);
   }

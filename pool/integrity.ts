@@ -62,10 +62,7 @@ export function checkPool(pool: Pool): void {
     for (const table of pages.table.tables) {
       takeFor(table.subarray(pages.sharedPages), "is private to a sequence");
     }
-    const { keep, packed, target, targetPacked } = pages;
-    const apart = packed === null ? [] : [packed.codes, packed.room];
-    if (targetPacked !== null) apart.push(targetPacked.codes);
-    for (const table of [keep, ...apart, ...target?.tables ?? []]) {
+    for (const table of apartOf(pages)) {
       takeFor(table, "is private to a sequence");
     }
   }
@@ -101,7 +98,7 @@ function checkContiguousPool(pool: ContiguousPool): void {
       assert(!owners.has(page), `page ${page} is in one run`);
       owners.set(page, pages);
     }
-    for (const table of [pages.keep, ...pages.table.tables, ...pages.target?.tables ?? []]) {
+    for (const table of [...apartOf(pages), ...pages.table.tables]) {
       for (const page of table) {
         assert(owners.get(page) === pages, `page ${page} is in the run of its sequence`);
         assert(!named.has(page), `page ${page} is named once`);
@@ -110,6 +107,14 @@ function checkContiguousPool(pool: ContiguousPool): void {
     }
   }
   checkAllocated(pool.buddy, (page) => owners.has(page));
+}
+
+/** Pages that a sequence names beside those of its table; the room of a copy that is being written is the copy's. */
+function apartOf({ keep, packed, target, targetPacked }: SequencePages): Uint32Array[] {
+  const apart = [keep, ...target?.tables ?? []];
+  if (packed !== null) apart.push(packed.codes, packed.room);
+  if (targetPacked !== null) apart.push(targetPacked.codes);
+  return apart;
 }
 
 /** The entries that a sequence names, deepest first; their pages are the first of its table. */

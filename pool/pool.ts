@@ -13,6 +13,8 @@ export interface Reservation {
   readonly copySlots: ArrayLike<number> | null;
   /** Pages in which prefill keeps what compression needs. */
   readonly keepPages: number;
+  /** Pages of the codes of what is packed. */
+  readonly codePages: number;
 }
 
 export interface Pool {
@@ -46,10 +48,10 @@ export interface Pool {
   /** The first `tokens` tokens of the prompt are stored raw: others may share the whole pages among them. */
   publish(pages: SequencePages, tokens: number): void;
   /**
-   * Takes pages for a compressed copy of kept[l] slots in layer l, and for the codes of those that will be packed (none
-   * where sequences are runs); false, and nothing is changed, without them.
+   * Takes pages for a compressed copy of kept[l] slots in layer l, and for the codes of those that will be packed; false,
+   * and nothing is changed, without them.
    */
-  beginReplacement(pages: SequencePages, kept: ArrayLike<number>, packing: Packing | null): boolean;
+  beginReplacement(pages: SequencePages, kept: ArrayLike<number>, packing?: Packing | null): boolean;
   /** The copy, which the device had written at `writtenMs`, becomes the cache. */
   finishReplacement(pages: SequencePages, writtenMs: number, nowMs: number): void;
   /** The first token is decoded. */

@@ -90,13 +90,6 @@ export function admit(request: GenerateRequest, parts: AdmissionParts): Admitted
     : keptOf(compression, ids.length, parts.pool.layers, spansOf(images), protect);
   const keep = compression === null || kept === null ? 0 : keepPages(compression, ids.length, parts.facts);
   const rule = compression === null ? null : packRule(compression, parts.facts);
-  if (rule !== null && parts.pool.runPages !== undefined) {
-    throw new RequestError(
-      "unsupported_value",
-      "A contiguous pool stores no quantised caches.",
-      "kv_compression.quantize",
-    );
-  }
   const maxTokens = maxTokensOf(request, ids.length, kept, keep, rule, parts);
   if (!parts.pictures.fits(images)) {
     throw new RequestError(

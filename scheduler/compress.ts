@@ -4,7 +4,7 @@ import { RequestError } from "../lib/core/errors.ts";
 import type { Actor } from "./actor.ts";
 import type { StageEntry } from "./plan_view.ts";
 import { RankedQueue } from "./ranked_queue.ts";
-import { copyPages } from "./room.ts";
+import { freshCopyPages } from "./room.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StageMessages, StageParts } from "./stage.ts";
 
@@ -66,7 +66,7 @@ export class Compress implements Actor<StageMessages["compress"]> {
   #entry({ rankMs, order, sinceMs, stored, compressionPoint }: Sequence): StageEntry {
     assert(compressionPoint !== null, "a sequence that waits for compression has its point");
     const { kept, packing } = compressionPoint;
-    const pages = copyPages(this.parts.pool.shape, kept, packing);
+    const pages = freshCopyPages(this.parts.pool.shape, kept, packing);
     return { rankMs, order, sinceMs, tokens: stored, pages };
   }
 

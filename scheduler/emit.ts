@@ -67,6 +67,8 @@ export class Emit implements Actor<StageMessages["emit"]> {
   /** Of a request that leaves it to the server: it gains time, and memory has room for the copy above the watermark. */
   #pays(sequence: Sequence): boolean {
     const { costs, outputLength, pool, roster } = this.parts;
+    // A run has a place for the copies that were known at its beginning only.
+    if (pool.shape.runPages !== undefined) return false;
     const kept = sequence.keptUnderPressure();
     if (kept === null || sequence.pages === null || costs.msPerSlot === 0) return false;
     const { prompt, sampled, stored, slots } = sequence;

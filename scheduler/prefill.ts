@@ -21,7 +21,8 @@ type Stepped = Extract<StageMessages["prefill"], { type: "stepped" }>;
 const LOOKED_AT_MAX = 64;
 
 function reservationOf({ prompt, compressionPoint }: Sequence): Reservation {
-  return reservation(prompt.ids.length, compressionPoint?.kept ?? null, prompt.keepPages, prompt.maxTokens);
+  const { kept = null, packing = null } = compressionPoint ?? {};
+  return reservation(prompt.ids.length, kept, prompt.keepPages, prompt.maxTokens, packing);
 }
 
 export class Prefill implements Actor<StageMessages["prefill"]> {

@@ -25,12 +25,9 @@ export function pagesAfter(
   return pages;
 }
 
-/**
- * Pages that a copy of `kept` slots takes of what is free while it is written: what is packed stands in it raw beside its
- * codes. None of a run in which it has its place.
- */
+/** Pages of a copy of `kept` slots while it is written: what is packed stands in it raw beside its codes. */
 export function copyPages(shape: PoolShape, kept: ArrayLike<number>, packing: Packing | null): number {
-  return shape.runPages === undefined ? pagesAfter(shape, kept, 0) + (packing?.codePages ?? 0) : 0;
+  return pagesAfter(shape, kept, 0) + (packing?.codePages ?? 0);
 }
 
 /**
@@ -48,7 +45,8 @@ export function peakPages(
   const more = Math.max(0, maxTokens - 1);
   if (kept === null) return uniformPages(shape, promptTokens + more);
   if (shape.runPages !== undefined) {
-    return uniformPages(shape, promptTokens) + keep + pagesAfter(shape, kept, more);
+    return uniformPages(shape, promptTokens) + keep + pagesAfter(shape, kept, more) +
+      (packing?.codePages ?? 0);
   }
   const both = uniformPages(shape, promptTokens) + keep + copyPages(shape, kept, packing);
   return Math.max(both, pagesAfter(shape, kept, more, packing));
@@ -60,11 +58,21 @@ export function reservation(
   kept: ArrayLike<number> | null,
   keep: number,
   maxTokens: number,
+  packing: Packing | null,
 ): Reservation {
   const more = Math.max(0, maxTokens - 1);
-  if (kept === null) return { rawSlots: promptTokens + more, copySlots: null, keepPages: 0 };
+  if (kept === null) return { rawSlots: promptTokens + more, copySlots: null, keepPages: 0, codePages: 0 };
   const copySlots = Array.from(kept, (slots) => slots + more);
-  return { rawSlots: promptTokens, copySlots, keepPages: keep };
+  return { rawSlots: promptTokens, copySlots, keepPages: keep, codePages: packing?.codePages ?? 0 };
+}
+
+/** Pages that a copy takes of what is free: none of a run in which it has its place. */
+export function freshCopyPages(
+  shape: PoolShape,
+  kept: ArrayLike<number>,
+  packing: Packing | null,
+): number {
+  return shape.runPages === undefined ? copyPages(shape, kept, packing) : 0;
 }
 
 /** Tokens that a completion may have in a pool that is otherwise empty; below 1 when the prompt itself does not fit. */

@@ -35,6 +35,7 @@ Deno.test("over contiguous runs caches are compressed, their raw ones outlive th
     zombieByteSeconds += scheduler.snapshot().pool.zombieByteSeconds;
     assert.equal(scheduler.metrics.preempted, 0);
     assert.equal(scheduler.metrics.shrunk, 0);
+    assert.equal(scheduler.metrics.paid, 0);
   }
   assert(compressed > 0 && zombieByteSeconds > 0, `${compressed} caches were compressed`);
 });

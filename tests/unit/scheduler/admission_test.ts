@@ -149,17 +149,6 @@ Deno.test("admit takes token ids as they are", () => {
   assert.deepEqual(admit(request, partsOf()).ids, [5, 6, 7]);
 });
 
-Deno.test("admit refuses quantised caches where sequences are runs", () => {
-  const quantise = { bits: 8, tail: "float" } as const;
-  const request = { ...requestOf("abc"), compression: compressionBy("knorm", 0.5, { quantise }) };
-  const pool = { ...partsOf().pool, runPages: 128 };
-  assert.deepEqual(refusal(request, partsOf({ pool })), {
-    code: "unsupported_value",
-    param: "kv_compression.quantize",
-  });
-  assert.notEqual(admit(request, partsOf()).packRule, null);
-});
-
 Deno.test("admit finds the tokens of protected messages, pictures too", () => {
   const compression: Compression = { ...compressionBy("knorm", 0.5), protect: ["last_user"] };
   const messages = [
