@@ -8,7 +8,7 @@ function poolOf(pageCount: number): ContiguousPool {
 }
 
 /** Of a sequence that is not compressed. */
-const whole = (rawSlots: number) => ({ rawSlots, copySlots: null, keepPages: 0 });
+const whole = (rawSlots: number) => ({ rawSlots, copySlots: null, keepPages: 0, codePages: 0 });
 
 Deno.test("ContiguousPool.open reserves one run for everything, and growing inside it never fails", () => {
   const pool = poolOf(32);
@@ -49,7 +49,7 @@ Deno.test("ContiguousPool shares nothing", () => {
 Deno.test("ContiguousPool keeps raw cache and copy in one run until the sequence ends, and counts the zombie", () => {
   const pool = poolOf(64);
   // 2 layers × 8 raw pages, 3 kept, copies of 4 and 3 pages.
-  const pages = pool.open(null, 0, { rawSlots: 32, copySlots: [16, 11], keepPages: 3 })!;
+  const pages = pool.open(null, 0, { rawSlots: 32, copySlots: [16, 11], keepPages: 3, codePages: 0 })!;
   assert.equal(pool.usedPages, 26);
   assert(pool.grow(pages, [32, 32]) && pool.keep(pages, 3));
   checkPool(pool);
@@ -73,11 +73,29 @@ Deno.test("ContiguousPool.beginReplacement is false where no copy was reserved o
   const pages = pool.open(null, 0, whole(16))!;
   assert(pool.grow(pages, [16, 16]));
   assert(!pool.beginReplacement(pages, [4, 4]));
-  const other = pool.open(null, 0, { rawSlots: 16, copySlots: [4, 4], keepPages: 0 })!;
+  const other = pool.open(null, 0, { rawSlots: 16, copySlots: [4, 4], keepPages: 0, codePages: 0 })!;
   assert(pool.grow(other, [16, 16]));
   assert(!pool.beginReplacement(other, [5, 4]));
   assert.equal(other.owner, "raw");
   assert(pool.beginReplacement(other, [4, 4]));
   pool.release(other, 0);
   checkPool(pool);
+});
+
+Deno.test("ContiguousPool packs inside its run: codes have their pages, what is emptied stays", () => {
+  const pool = poolOf(64);
+  const pages = pool.open(null, 0, { rawSlots: 16, copySlots: [12, 12], keepPages: 0, codePages: 2 })!;
+  assert.equal(pool.usedPages, 8 + 6 + 2);
+  assert(pool.grow(pages, [16, 16]));
+  const packing = { slots: Uint32Array.of(8, 8), codePages: 2 };
+  assert(pool.beginReplacement(pages, [9, 9], packing));
+  checkPool(pool);
+  pool.finishReplacement(pages, 0, 0);
+  checkPool(pool);
+  assert.equal(pool.usedPages, 16);
+  // One slot behind the packed ones and three more fill the only page of each layer.
+  assert.deepEqual(pages.table.tables.map(({ length }) => length), [1, 1]);
+  assert(pool.grow(pages, [12, 12]) && !pool.grow(pages, [13, 12]));
+  pool.release(pages, 0);
+  checkPoolIdle(pool);
 });
