@@ -2,12 +2,14 @@
 
     python train_compressor.py --factors 5 --minutes 60
     python train_compressor.py --factors 5 --init compressor.safetensors --minutes 30
+    python train_compressor.py --factors 2,3,10 --init compressor.safetensors --minutes 30
 
 The same recipe as `deno task train-compressor`, with which other models are trained: the frozen model is its own
 teacher, and the compressor learns to bring its answers over a short cache near to those over the whole one, in output
-distribution and hidden states. Here the questions are asked anew in every step, so that none is learned by heart, and
-pictures are drawn from a seed that no evaluation set uses; the words of the answers are the scenes' own. Pictures and what
-the model stores of them are computed once, for a pool of scenes.
+distribution and hidden states. Here pictures and questions are new in every batch, from a seed that no evaluation set
+uses, so that none is learned by heart; the words of the answers are the scenes' own. What the model says over its whole
+cache costs more than a step of the compressor, so the last --kept batches are trained on --uses times each on average,
+and several factors share them.
 
 Writes --out (default: compressor.safetensors beside this file), and the losses of every step with --curves. Factors that
 the file has and --factors does not name stay. Needs torch, transformers, safetensors and numpy.
@@ -36,6 +38,11 @@ LINEARS = (0, 3, 6)
 MIN_GROUPS = 2
 
 
+def product(x, weight):
+    """x weight^T with factors rounded to bfloat16, half the time where the processor multiplies those; x keeps its float32."""
+    return F.linear(x.bfloat16(), weight).float()
+
+
 class Text:
     """The frozen text model over a prefix's cache, a few tokens a row."""
 
@@ -44,22 +51,24 @@ class Text:
         self.layers = len(net.lm.layers)
         for layer in net.lm.layers:
             at = layer.self_attn
-            layer.qkv = torch.cat([at.q_proj.weight, at.k_proj.weight, at.v_proj.weight])
-            layer.gate_up = torch.cat([layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight])
+            layer.qkv = torch.cat([at.q_proj.weight, at.k_proj.weight, at.v_proj.weight]).bfloat16()
+            layer.gate_up = torch.cat([layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight]).bfloat16()
+            layer.out, layer.down = at.o_proj.weight.bfloat16(), layer.mlp.down_proj.weight.bfloat16()
+        self.head = net.head.weight.bfloat16()
 
     def project(self, layer, x, position):
         net = self.net
         y = F.rms_norm(x, (x.shape[-1],), layer.input_layernorm.weight, net.eps)
-        qk, v = F.linear(y, layer.qkv).split([(net.h + net.kv) * net.hd, net.kv * net.hd], -1)
+        qk, v = product(y, layer.qkv).split([(net.h + net.kv) * net.hd, net.kv * net.hd], -1)
         cos, sin = net.cos[position].unsqueeze(-2), net.sin[position].unsqueeze(-2)
         qk = net.rope(qk.unflatten(-1, (net.h + net.kv, net.hd)), cos, sin)
         return qk[..., :net.h, :], qk[..., net.h:, :], v.unflatten(-1, (net.kv, net.hd))
 
     def finish(self, layer, x, mixed):
-        x = x + layer.self_attn.o_proj(mixed)
+        x = x + product(mixed, layer.out)
         y = F.rms_norm(x, (x.shape[-1],), layer.post_attention_layernorm.weight, self.net.eps)
-        gate, up = F.linear(y, layer.gate_up).chunk(2, -1)
-        return x + layer.mlp.down_proj(F.silu(gate) * up)
+        gate, up = product(y, layer.gate_up).chunk(2, -1)
+        return x + product(F.silu(gate) * up, layer.down)
 
     def run(self, ids, position, keys, values, mask):
         """ids, position [R, A]; keys, values [layers, R, kv, S, d]; mask [R, S] additive or None.
@@ -88,7 +97,7 @@ class Text:
         return hidden, [torch.stack(part) for part in zip(*own)]
 
     def logits(self, hidden):
-        return self.net.head(F.rms_norm(hidden, (hidden.shape[-1],), self.net.lm.norm.weight, self.net.eps))
+        return product(F.rms_norm(hidden, (hidden.shape[-1],), self.net.lm.norm.weight, self.net.eps), self.head)
 
     @torch.no_grad()
     def prefix(self, ids, pictures):
@@ -112,27 +121,50 @@ class Compressor(nn.Module):
         self.factor, self.dim = factor, dim
         for kind in KINDS:
             for linear in LINEARS:
-                rows = factor * dim if linear == 0 else dim
-                setattr(self, "%s_w%d" % (kind, linear), nn.Parameter(torch.zeros(layers, rows, dim)))
-                setattr(self, "%s_b%d" % (kind, linear), nn.Parameter(torch.zeros(layers, 1, dim)))
+                rows = (factor * dim if linear == 0 else dim) + 1
+                setattr(self, "%s_%d" % (kind, linear), nn.Parameter(torch.zeros(layers, rows, dim)))
+
+    def linear(self, kind, linear):
+        """Weight [layers, in, out] and bias [layers, 1, out]: the last row of what is trained."""
+        both = getattr(self, "%s_%d" % (kind, linear))
+        return both[:, :-1], both[:, -1:]
 
     @torch.no_grad()
-    def start_as_mean(self, sizes, lift=2.0):
-        """The mean of the group, lifted above zero so that a ReLU passes it on. sizes: mean |x| [layers, dim] by kind."""
+    def start_as_mean(self, segments, prefix, lift=2.0):
+        """The mean of the group, lifted above zero by twice the mean size so that a ReLU passes it on."""
         eye = torch.eye(self.dim)
-        for kind in KINDS:
-            getattr(self, kind + "_w0").copy_(eye.repeat(self.factor, 1) / self.factor)
-            getattr(self, kind + "_w3").copy_(eye)
-            getattr(self, kind + "_w6").copy_(eye)
-            getattr(self, kind + "_b0").copy_(lift * sizes[kind][:, None])
-            getattr(self, kind + "_b6").copy_(-lift * sizes[kind][:, None])
+        for source, part in zip(prefix, "kv"):
+            for kind in "it":
+                size = torch.cat([source[:, :, :, a:b] for k, a, b in segments if k == kind], 3).abs().mean((1, 2, 3))
+                (w0, b0), (w3, _), (w6, b6) = (self.linear(kind + part, linear) for linear in LINEARS)
+                w0.copy_(eye.repeat(self.factor, 1) / self.factor)
+                w3.copy_(eye)
+                w6.copy_(eye)
+                b0.copy_(lift * size[:, None])
+                b6.copy_(-lift * size[:, None])
+
+    @torch.no_grad()
+    def start_as(self, other):
+        """Another factor's compressor, its first weights spread over the group: each token takes the part of them that lies
+        over it when both groups are drawn equally long."""
+        edge = torch.arange(max(self.factor, other.factor) + 1.0)
+        mine, theirs = edge[:self.factor + 1] / self.factor, edge[:other.factor + 1] / other.factor
+        share = torch.minimum(mine[1:, None], theirs[1:]) - torch.maximum(mine[:-1, None], theirs[:-1])
+        share = share.clamp(min=0) * other.factor
+        for own, given in zip(self.parameters(), other.parameters()):
+            rows = other.factor * other.dim
+            if given.shape[1] == rows + 1:
+                spread = torch.einsum("ij,ljdo->lido", share, given[:, :-1].unflatten(1, (other.factor, other.dim)))
+                given = torch.cat([spread.flatten(1, 2), given[:, -1:]], 1)
+            own.copy_(given)
 
     def groups(self, kind, x):
         """x [layers, R, kv, n * factor, d] -> [layers, R, kv, n, d]."""
         layers, rows, heads, slots, dim = x.shape
         y = x.reshape(layers, -1, self.factor * dim)
         for linear in LINEARS:
-            y = torch.baddbmm(getattr(self, "%s_b%d" % (kind, linear)), y, getattr(self, "%s_w%d" % (kind, linear)))
+            weight, bias = self.linear(kind, linear)
+            y = torch.baddbmm(bias, y, weight)
             y = F.relu(y) if linear != LINEARS[-1] else y
         return y.view(layers, rows, heads, slots // self.factor, dim)
 
@@ -166,24 +198,24 @@ class Compressor(nn.Module):
         mask = torch.where(j < kept[:, None], 0.0, -1e9)
         return out[0], out[1], F.pad(mask, (out[0].shape[3] - mask.shape[1], 0))
 
-    def tensors(self):
-        named = {}
+    def named(self):
+        """(name in the file, values [in, out] or [out]) of every tensor; views of what is trained."""
         for kind in KINDS:
             for linear in LINEARS:
-                for part, mark in (("weight", "w"), ("bias", "b")):
-                    for layer, values in enumerate(getattr(self, "%s_%s%d" % (kind, mark, linear)).data):
-                        name = "factor_%d.compress_%s.%d.%d.%s" % (self.factor, kind, layer, linear, part)
-                        named[name] = (values.T if part == "weight" else values[0]).contiguous().half().cpu()
-        return named
+                weight, bias = self.linear(kind, linear)
+                for layer in range(weight.shape[0]):
+                    name = "factor_%d.compress_%s.%d.%d." % (self.factor, kind, layer, linear)
+                    yield name + "weight", weight[layer]
+                    yield name + "bias", bias[layer, 0]
+
+    @torch.no_grad()
+    def tensors(self):
+        return {name: values.t().contiguous().half().cpu() for name, values in self.named()}
 
     @torch.no_grad()
     def load(self, tensors):
-        for kind in KINDS:
-            for linear in LINEARS:
-                for part, mark in (("weight", "w"), ("bias", "b")):
-                    for layer, values in enumerate(getattr(self, "%s_%s%d" % (kind, mark, linear))):
-                        name = "factor_%d.compress_%s.%d.%d.%s" % (self.factor, kind, layer, linear, part)
-                        values.copy_(tensors[name].float().T if part == "weight" else tensors[name].float()[None])
+        for name, values in self.named():
+            values.copy_(tensors[name].float().t())
 
 
 # ---------------------------------------------------------------- questions
@@ -194,21 +226,17 @@ def segments_of(ids):
     return [("i" if ids[a] == T.IMAGE else "t", a, b) for a, b in zip(cuts, cuts[1:])]
 
 
-def make_pool(text, tok, rng, size):
-    """Scenes by number of pictures and system prompt, with what the model stores of them."""
-    plan = [(1, None, 0.60), (2, None, 0.16), (3, None, 0.13), (4, None, 0.09)]
-    plan += [(1 + (k % 2), system, 0.008) for k, system in enumerate(S.SYSTEM_PROMPTS)]
-    pool = []
-    for n, system, share in plan:
-        ids, sets, parts = T.prefix_ids(tok, n, system), [], []
-        while len(sets) < max(6, int(size * share)):
-            level = 1.0 if rng.random() < 0.8 else rng.random()
-            drawn = [([S.make_scene(rng, level=level)], None) if n == 1 else S.make_set(rng, n, level) for _ in range(6)]
-            parts.append(text.prefix(ids, np.stack([S.render(s) for scene, _ in drawn for s in scene])))
-            sets += drawn
-        keys, values = (torch.cat(part, 1) for part in zip(*parts))
-        pool.append(dict(n=n, ids=ids, keys=keys, values=values, sets=sets, weight=len(sets) * (1.0 if n == 1 else 1.3)))
-    return pool
+def conversations(tok):
+    """Beginnings: number of pictures, ids and how often."""
+    plan = [(1, None, 0.64), (2, None, 0.14), (3, None, 0.09), (4, None, 0.07)]
+    plan += [(1 + (k % 2), system, 0.06 / len(S.SYSTEM_PROMPTS)) for k, system in enumerate(S.SYSTEM_PROMPTS)]
+    return [(n, T.prefix_ids(tok, n, system), share) for n, system, share in plan]
+
+
+def draw(rng, n):
+    """n pictures, and what changed between them where something did."""
+    level = 1.0 if rng.random() < 0.85 else rng.random()
+    return ([S.make_scene(rng, level=level)], None) if n == 1 else S.make_set(rng, n, level)
 
 
 def ask(rng, tok, n, scene, change):
@@ -229,20 +257,6 @@ def ask(rng, tok, n, scene, change):
                 return question + [T.ASSISTANT], answer + [T.EOS]
 
 
-def draw(rng, tok, pool, lessons, questions):
-    part = rng.choices(pool, [p["weight"] for p in pool])[0]
-    count = min(len(part["sets"]), max(1, lessons * (9 - part["n"]) // 8))
-    chosen = rng.sample(range(len(part["sets"])), count)
-    rows = []
-    for i in chosen:
-        for _ in range(questions):
-            text, answer = ask(rng, tok, part["n"], *part["sets"][i])
-            if rng.random() < 0.08:  # a second turn
-                text = sum(ask(rng, tok, part["n"], *part["sets"][i]), []) + [T.USER] + text
-            rows.append((text, answer))
-    return part["ids"], (part["keys"][:, chosen], part["values"][:, chosen]), rows
-
-
 def pad(rows):
     return torch.tensor([row + [T.PAD] * (max(map(len, rows)) - len(row)) for row in rows])
 
@@ -258,48 +272,95 @@ def by_length(lengths):
 
 # ---------------------------------------------------------------- training
 
+@torch.no_grad()
+def lesson(text, tok, rng, plan, scenes, questions):
+    """New scenes, questions about them, and what the model says of the answers over its whole cache."""
+    n, ids, _ = rng.choices(plan, [share for *_, share in plan])[0]
+    chosen = [draw(rng, n) for _ in range(max(2, scenes * (9 - n) // 8))]
+    prefix = text.prefix(ids, np.stack([S.render(s) for scene, _ in chosen for s in scene]))
+    rows = []
+    for scene, change in chosen:
+        for _ in range(questions):
+            question, answer = ask(rng, tok, n, scene, change)
+            if rng.random() < 0.08:  # a second turn
+                question = sum(ask(rng, tok, n, scene, change), []) + [T.USER] + question
+            rows.append((question, answer))
+    asked, lengths = pad([q for q, _ in rows]), torch.tensor([len(q) for q, _ in rows])
+    answers = torch.tensor([len(a) - 1 for _, a in rows])
+    keys, values = (x.repeat_interleave(questions, 1) for x in prefix)
+    position = len(ids) + torch.arange(asked.shape[1])[None].expand(len(rows), -1)
+    _, new = text.run(asked, position, keys, values, None)
+    full = [torch.cat([a, b], 3) for a, b in zip((keys, values), new)]
+    mask = torch.where(torch.arange(asked.shape[1])[None] < lengths[:, None], 0.0, -1e9)
+    mask = F.pad(mask, (len(ids), 0))
+    parts = []
+    for at in by_length(answers):
+        told = pad([rows[i][1][:-1] for i in at.tolist()])
+        valid = torch.arange(told.shape[1])[None] < answers[at][:, None]
+        position = len(ids) + lengths[at][:, None] + torch.arange(told.shape[1])[None]
+        hidden, _ = text.run(told, position, full[0][:, at], full[1][:, at], mask[at])
+        weight = (3.0 / answers[at]).clamp(max=1).sqrt()[:, None].expand(-1, told.shape[1])[valid]
+        teacher = F.log_softmax(text.logits(hidden[-1][valid]), -1)
+        parts.append((at, told, position, valid, weight, teacher, [h[valid] for h in hidden]))
+    return segments_of(ids), prefix, new, lengths, parts
+
+
+def losses(text, comp, segments, prefix, new, lengths, parts):
+    """Output and hidden loss, and the share of tokens that the model would say over the short cache too."""
+    keys, values, mask = comp.shorten(segments, prefix, new, lengths)
+    output = inner = agreed = 0
+    total, tokens = sum(part[4].sum() for part in parts), sum(len(part[4]) for part in parts)
+    for at, told, position, valid, weight, teacher, states in parts:
+        hidden, _ = text.run(told, position, keys[:, at], values[:, at], mask[at])
+        student = F.log_softmax(text.logits(hidden[-1][valid]), -1)
+        output = output + ((teacher.exp() * (teacher - student)).sum(-1) * weight).sum() / total
+        for own, wanted in zip(hidden, states):
+            error = (own[valid] - wanted).square().sum(-1) / wanted.square().sum(-1)
+            inner = inner + (error * weight).sum() / total / text.layers
+        agreed += (student.argmax(-1) == teacher.argmax(-1)).sum().item()
+    return output, inner, agreed / tokens
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--factors", default="5")
-    ap.add_argument("--init", help="start from the factors of this file")
+    ap.add_argument("--init", help="start from this file, with the nearest factor where it lacks one")
     ap.add_argument("--out", default=os.path.join(HERE, "compressor.safetensors"))
     ap.add_argument("--curves")
     ap.add_argument("--steps", type=int, default=3000)
     ap.add_argument("--minutes", type=float, default=float("inf"), help="end earlier, with the rate at its lowest")
-    ap.add_argument("--pool", type=int, default=1200)
-    ap.add_argument("--lessons", type=int, default=12, help="scenes a step")
+    ap.add_argument("--scenes", type=int, default=12, help="scenes a step")
     ap.add_argument("--questions", type=int, default=5, help="questions a scene")
-    ap.add_argument("--lr", type=float, default=4e-3)
+    ap.add_argument("--uses", type=int, default=4, help="steps that train on the same questions")
+    ap.add_argument("--kept", type=int, default=64, help="batches of questions kept for these steps")
+    ap.add_argument("--rate", type=float, default=3e-3)
     ap.add_argument("--hidden", type=float, default=1.0, help="weight of the hidden states")
     ap.add_argument("--seed", default="compressor 1")
     ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--device", default="cpu")
     args = ap.parse_args()
 
     torch.set_num_threads(args.threads)
-    torch.set_default_device(args.device)
     tok = Tokenizer.from_file(os.path.join(HERE, "tokenizer.json"))
     model = LlavaForConditionalGeneration.from_pretrained(HERE, dtype=torch.float32)
-    model = model.to(args.device).eval().requires_grad_(False)
-    text = Text(T.Net(model))
-    rng = random.Random(args.seed)
-    pool = make_pool(text, tok, rng, args.pool)
-    print("%d scenes" % sum(len(p["sets"]) for p in pool), flush=True)
-    size = lambda x: x.abs().mean((1, 2, 3))
-    one = pool[0]
-    image = torch.tensor(one["ids"]) == T.IMAGE
-    # What text stores has about the size of what pictures store.
-    sizes = {"ik": size(one["keys"][:, :, :, image]), "iv": size(one["values"][:, :, :, image]),
-             "tk": size(one["keys"][:, :, :, ~image]), "tv": size(one["values"][:, :, :, ~image])}
+    text = Text(T.Net(model.eval().requires_grad_(False)))
+    rng, plan = random.Random(args.seed), conversations(tok)
+    new = lambda: lesson(text, tok, rng, plan, args.scenes, args.questions)
+    lessons = [new() for _ in range(max(1, args.kept // 4))]
     comps = {f: Compressor(f, text.layers, text.net.hd) for f in map(int, args.factors.split(","))}
-    for comp in comps.values():
-        if args.init:
-            comp.load(load_file(args.init))
+    given = load_file(args.init) if args.init else {}
+    for f, comp in comps.items():
+        near = min({int(name.split(".")[0].split("_")[1]) for name in given}, key=lambda g: abs(math.log(g / f)), default=None)
+        if near is None:
+            comp.start_as_mean(*lessons[0][:2])
+        elif near == f:
+            comp.load(given)
         else:
-            comp.start_as_mean(sizes)
-    adams = {f: torch.optim.Adam(c.parameters(), lr=args.lr, betas=(0.9, 0.98)) for f, c in comps.items()}
+            other = Compressor(near, text.layers, text.net.hd)
+            other.load(given)
+            comp.start_as(other)
+    adams = {f: torch.optim.Adam(c.parameters(), lr=args.rate, betas=(0.9, 0.98)) for f, c in comps.items()}
     curves = open(args.curves, "a") if args.curves else None
-    begun, recent = time.time(), {f: [] for f in comps}
+    begun, busy, recent = time.time(), time.process_time(), {f: [] for f in comps}
 
     def save():
         before = load_file(args.out) if os.path.exists(args.out) else {}
@@ -312,55 +373,30 @@ def main():
         part = max(step / args.steps, (time.time() - begun) / 60 / args.minutes)
         if part >= 1:
             break
-        ids, prefix, rows = draw(rng, tok, pool, args.lessons, args.questions)
-        repeat = len(rows) // prefix[0].shape[1]
-        asked, lengths = pad([q for q, _ in rows]), torch.tensor([len(q) for q, _ in rows])
-        answers = torch.tensor([len(a) - 1 for _, a in rows])
-        keys, values = (x.repeat_interleave(repeat, 1) for x in prefix)
-        position = len(ids) + torch.arange(asked.shape[1])[None].expand(len(rows), -1)
-        with torch.no_grad():
-            _, new = text.run(asked, position, keys, values, None)
-            full = [torch.cat([a, b], 3) for a, b in zip((keys, values), new)]
-            mask = torch.where(torch.arange(asked.shape[1])[None] < lengths[:, None], 0.0, -1e9)
-            mask = F.pad(mask, (len(ids), 0))
-            parts = []
-            for at in by_length(answers):
-                told = pad([rows[i][1][:-1] for i in at.tolist()])
-                valid = torch.arange(told.shape[1])[None] < answers[at][:, None]
-                position = len(ids) + lengths[at][:, None] + torch.arange(told.shape[1])[None]
-                hidden, _ = text.run(told, position, full[0][:, at], full[1][:, at], mask[at])
-                weight = (3.0 / answers[at]).clamp(max=1).sqrt()[:, None].expand(-1, told.shape[1])[valid]
-                teacher = F.log_softmax(text.logits(hidden[-1][valid]), -1)
-                parts.append((at, told, position, valid, weight, teacher, [h[valid] for h in hidden]))
-        total = sum(weight.sum() for *_, weight, _, _ in parts)
-        rate = args.lr * (min(1, (step + 1) / 30) * (1 + math.cos(math.pi * part)) / 2 + 0.01)
+        if step % args.uses == 0:
+            lessons = lessons[-args.kept + 1:] + [new()]
+        batch = lessons[-1] if step % args.uses == 0 else rng.choice(lessons)
+        rate = args.rate * (min(1, (step + 1) / 30) * (1 + math.cos(math.pi * part)) / 2 + 0.01)
         for f, comp in comps.items():
-            keys, values, mask = comp.shorten(segments_of(ids), prefix, new, lengths)
-            output = inner = agreed = 0
-            for at, told, position, valid, weight, teacher, states in parts:
-                hidden, _ = text.run(told, position, keys[:, at], values[:, at], mask[at])
-                student = F.log_softmax(text.logits(hidden[-1][valid]), -1)
-                output = output + ((teacher.exp() * (teacher - student)).sum(-1) * weight).sum() / total
-                for own, wanted in zip(hidden, states):
-                    error = (own[valid] - wanted).square().sum(-1) / wanted.square().sum(-1)
-                    inner = inner + (error * weight).sum() / total / text.layers
-                agreed += (student.argmax(-1) == teacher.argmax(-1)).sum().item()
+            output, inner, agreed = losses(text, comp, *batch)
             for group in adams[f].param_groups:
                 group["lr"] = rate
             adams[f].zero_grad()
             (output + args.hidden * inner).backward()
             nn.utils.clip_grad_norm_(comp.parameters(), 1.0)
             adams[f].step()
-            found = (output.item(), inner.item(), agreed / int(answers.sum()))
+            found = (output.item(), inner.item(), agreed)
             recent[f].append(found)
             if curves:
                 print("%d,%d,%.5f,%.5f,%.5f" % (f, step + 1, *found), file=curves)
         if step % 50 == 49:
             for f, found in recent.items():
                 print("factor %d, step %d: output %.4f, hidden %.4f, agreement %.1f %%, %.2f s a step" % (
-                    f, step + 1, *np.mean(found, 0)[:2], 100 * np.mean(found, 0)[2], (time.time() - begun) / (step + 1)), flush=True)
+                    f, step + 1, *np.mean(found, 0)[:2], 100 * np.mean(found, 0)[2], (time.process_time() - busy) / (step + 1)), flush=True)
                 found.clear()
             save()
+            if curves:
+                curves.flush()
     save()
 
 
