@@ -2,8 +2,7 @@
  * `deno run -A bench/sweep_plot.ts DIR`: draws DIR/sweep.svg from the sweep.csv that `deno task eval --sweep --out DIR` wrote, and
  * shows it at the end of DIR/sweep.md.
  */
-import { FACTORS } from "../lib/cli/sweep/cells.ts";
-import { type CellRow, cellRows, sorted } from "../lib/cli/sweep/page.ts";
+import { type CellRow, cellRows, sizeName, sizesOf, sorted } from "../lib/cli/sweep/page.ts";
 import { parseResults } from "../lib/cli/sweep/results.ts";
 import { ofSeveral, pairedDifference, sumOf, type Tally } from "../lib/cli/sweep/tally.ts";
 import { type Dot, dotPlot } from "./report/dot_plot.ts";
@@ -32,12 +31,11 @@ const path = `${folder}/sweep.csv`;
 const rows = cellRows(parseResults(Deno.readTextFileSync(path), path));
 const full = rows.find(({ name }) => name === "none")!;
 const compared = rows.filter(({ cell }) => cell.factor > 1);
-const panelOf = (factor: number) => `1/${factor} kept`;
 const dots = compared.flatMap((row) =>
   KINDS.map((kind): Dot => {
     const tally = ofKind(row, kind), value = share(tally), { half } = pairedDifference(tally);
     return {
-      ...{ panel: panelOf(row.cell.factor), name: row.name, series: kind.name, value },
+      ...{ panel: sizeName(row.cell), name: row.name, series: kind.name, value },
       low: Math.max(0, value - half),
       high: Math.min(1, value + half),
     };
@@ -46,7 +44,7 @@ const dots = compared.flatMap((row) =>
 const spec = dotPlot({
   title: `Right answers by method and kept share, ${full.all.questions} questions; dashed: the whole cache`,
   dots,
-  panels: FACTORS.map(panelOf),
+  panels: sizesOf(compared).map(sizeName),
   names: [...new Set(sorted(compared).map(({ name }) => name))],
   series: { title: "questions", names: KINDS.map(({ name }) => name) },
   axis: "right",

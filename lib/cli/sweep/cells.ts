@@ -1,9 +1,9 @@
 /**
  * What a sweep compares: every compression method at a few kept shares, and packing of whole caches.
  *
- * At one share all methods may store equally many slots of a prompt: as many as the learned method does where it was trained for
- * that factor, see {@link equalSlots}. A method that works in steps (whole chunks,
- * groups of f, layers of different lengths, text that always stays) comes as near as it can; what it really stored is counted.
+ * At one size all methods may store equally many slots of a prompt: a share of them, or what the learned method stores at a factor it
+ * was trained for, see {@link slotsOf}. A method that works in steps (whole chunks, groups of f, layers of different lengths, text that
+ * always stays) comes as near as it can; what it really stored is counted.
  */
 import { assert } from "../../core/assert.ts";
 import {
@@ -27,10 +27,12 @@ export interface Cell {
   readonly quantize: "int8" | "int4" | null;
   /** 1 where all slots stay. */
   readonly factor: number;
+  /** One slot of `factor`, or as many as the learned method stores at that factor. */
+  readonly slots: "share" | "learned";
 }
 
 /** The whole cache, which all others are compared with. */
-export const FULL: Cell = { method: "none", settings: {}, quantize: null, factor: 1 };
+export const FULL: Cell = { method: "none", settings: {}, quantize: null, factor: 1, slots: "share" };
 
 /**
  * Settings for prompts of some 80 tokens, of which a question is 10 to 15, beside the usual ones, which were chosen for thousands:
@@ -38,7 +40,10 @@ export const FULL: Cell = { method: "none", settings: {}, quantize: null, factor
  */
 const SHORT_PROMPT: Readonly<Record<string, number>> = { window_size: 8, chunk_length: 4, lag_size: 16 };
 
-/** The methods of this build at every factor, twice where short prompts ask for other settings; then packing alone. */
+/**
+ * The methods of this build at every share and at what the learned method stores, twice where short prompts ask for other settings;
+ * then packing alone.
+ */
 export function cellsOfSweep(compressors: readonly LearnedFacts[]): Cell[] {
   const methods = METHOD_NAMES.filter((method) => method !== "none" && method !== "learned");
   const variants = methods.flatMap((method) => {
@@ -46,11 +51,13 @@ export function cellsOfSweep(compressors: readonly LearnedFacts[]): Cell[] {
       Object.hasOwn(METHODS[method].settings, name)
     );
     const all = short.length === 0 ? [{}] : [{}, Object.fromEntries(short)];
-    return all.map((settings) => ({ method, settings }));
+    return all.map((settings) => ({ method, settings, quantize: null }));
   });
+  const trained = compressors.map(({ factor }) => ({ factor, slots: "learned" as const }));
+  const sizes = [...FACTORS.map((factor) => ({ factor, slots: "share" as const })), ...trained];
   return [
-    ...compressors.map(({ factor }): Cell => ({ method: "learned", settings: {}, quantize: null, factor })),
-    ...variants.flatMap((variant) => FACTORS.map((factor) => ({ ...variant, quantize: null, factor }))),
+    ...trained.map((size): Cell => ({ method: "learned", settings: {}, quantize: null, ...size })),
+    ...sizes.flatMap((size) => variants.map((variant): Cell => ({ ...variant, ...size }))),
     { ...FULL, quantize: "int8" },
     { ...FULL, quantize: "int4" },
   ];
@@ -63,25 +70,24 @@ export function cellName({ method, settings, quantize }: Cell): string {
 }
 
 /**
- * What a method may store of a prompt in a layer: what the learned method stores, whose groups of `factor` leave the rest of each
- * picture and text as it is (of 64 + 12 + 4 tokens at factor 5: 12 + 4, 2 + 2, 4); floor(slots / factor), at least 1, where it was not
- * trained for the factor.
+ * What a method may store of a prompt in a layer: floor(slots / factor), at least 1, or what the learned method stores, whose groups of
+ * `factor` leave the rest of each picture and text as it is (of 64 + 12 + 4 tokens at factor 5: 12 + 4, 2 + 2, 4).
  */
-export function equalSlots(
+export function slotsOf(
+  { factor, slots }: Pick<Cell, "factor" | "slots">,
   prompt: PromptShape,
-  factor: number,
   compressors: readonly LearnedFacts[],
 ): number {
-  const learned = learnedAt(factor, compressors);
-  return learned === null
+  return slots === "share"
     ? Math.max(1, Math.floor(prompt.slots[0] / factor))
-    : keptByLayer(learned, prompt)[0];
+    : keptByLayer(learnedAt(factor, compressors), prompt)[0];
 }
 
-/** The learned method at a factor; null where it was not trained for it. */
-function learnedAt(factor: number, compressors: readonly LearnedFacts[]): Compression | null {
+/** The learned method at a factor it was trained for. */
+function learnedAt(factor: number, compressors: readonly LearnedFacts[]): Compression {
   const found = withTrained(parsed({ method: "learned", ratio: 1 - 1 / factor }), compressors);
-  return "compression" in found ? found.compression : null;
+  assert("compression" in found, "what learned stores is asked at factors it was trained for");
+  return found.compression;
 }
 
 function parsed(wish: Readonly<Record<string, unknown>>): Compression {
@@ -92,15 +98,12 @@ function parsed(wish: Readonly<Record<string, unknown>>): Compression {
 
 /** The compression of one prompt. Asserts that the cell is one of {@link cellsOfSweep}. */
 export function compressionOf(
-  { method, settings, quantize, factor }: Cell,
+  cell: Cell,
   prompt: PromptShape,
   compressors: readonly LearnedFacts[],
 ): Compression {
-  if (method === "learned") {
-    const learned = learnedAt(factor, compressors);
-    assert(learned !== null, "a cell of the learned method is of a factor it was trained for");
-    return learned;
-  }
-  const size = method === "none" ? {} : { budget: equalSlots(prompt, factor, compressors) };
+  const { method, settings, quantize } = cell;
+  if (method === "learned") return learnedAt(cell.factor, compressors);
+  const size = method === "none" ? {} : { budget: slotsOf(cell, prompt, compressors) };
   return parsed({ method, ...settings, ...size, ...(quantize === null ? {} : { quantize }) });
 }

@@ -12,7 +12,7 @@ export interface CellRow {
 
 /** Rows of the CSV, a cell each. */
 export function cellRows(rows: readonly SweepRow[]): CellRow[] {
-  const groups = Map.groupBy(rows, ({ cell }) => `${cellName(cell)} ${cell.factor}`);
+  const groups = Map.groupBy(rows, ({ cell }) => `${cellName(cell)} ${cell.factor} ${cell.slots}`);
   return [...groups.values()].map((group) => {
     const types = new Map(group.map(({ type, tally }) => [type, tally]));
     return { cell: group[0].cell, name: cellName(group[0].cell), types, all: sumOf([...types.values()]) };
@@ -42,7 +42,7 @@ function tableOf(heading: readonly string[], lines: readonly (readonly string[])
   return [heading, heading.map(() => "---"), ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
-/** One table of a factor: methods, best first, by kind of question. */
+/** One table of a size: methods, best first, by kind of question. */
 function factorTable(rows: readonly CellRow[]): string {
   const types = [...rows[0].types.keys()];
   const several = types.filter(ofSeveral), single = types.filter((type) => !ofSeveral(type));
@@ -63,40 +63,60 @@ function factorTable(rows: readonly CellRow[]): string {
   return tableOf(heading, lines);
 }
 
-/** Right answers by method and factor, with half the width of the difference's interval. */
-function shareTable(rows: readonly CellRow[], factors: readonly number[]): string {
+/** A kept size: one slot of `factor`, or what the learned method stores at it. */
+export type Size = Pick<Cell, "factor" | "slots">;
+
+/** Sizes that there are results for, shares first. */
+export function sizesOf(rows: readonly CellRow[]): Size[] {
+  return (["share", "learned"] as const).flatMap((slots) =>
+    FACTORS.map((factor) => ({ factor, slots })).filter((size) => rowsAt(rows, size).length > 0)
+  );
+}
+
+/** "1/5", or "as learned at 5". */
+export function sizeName({ factor, slots }: Size): string {
+  return slots === "share" ? `1/${factor}` : `as learned at ${factor}`;
+}
+
+export function rowsAt(rows: readonly CellRow[], { factor, slots }: Size): CellRow[] {
+  return rows.filter(({ cell }) => cell.factor === factor && cell.slots === slots);
+}
+
+/** Right answers by method and size, with half the width of the difference's interval. */
+function sizeTable(rows: readonly CellRow[], sizes: readonly Size[]): string {
   const names = [...new Set(sorted(rows.filter(({ cell }) => cell.factor > 1)).map(({ name }) => name))];
   const lines = names.map((name) => [
     name,
-    ...factors.map((factor) => {
-      const row = rows.find((one) => one.name === name && one.cell.factor === factor);
+    ...sizes.map((size) => {
+      const row = rowsAt(rows, size).find((one) => one.name === name);
       if (row === undefined) return "";
       return `${rightOf(row.all)} ± ${(100 * pairedDifference(row.all).half).toFixed(1)}`;
     }),
   ]);
-  return tableOf(["method", ...factors.map((factor) => `1/${factor} %`)], lines);
+  return tableOf(["method", ...sizes.map((size) => `${sizeName(size)} %`)], lines);
 }
 
 /** Needs the results of the whole cache. */
 export function sweepPage(all: readonly SweepRow[]): string {
   const rows = cellRows(all);
   const full = rows.find(({ name }) => name === "none")!;
-  const factors = FACTORS.filter((factor) => rows.some(({ cell }) => cell.factor === factor));
+  const sizes = sizesOf(rows);
   const whole = rows.filter(({ cell }) => cell.factor === 1);
   return [
     "# Right answers by compression method and kept share",
     "",
     `${full.all.questions} questions, greedy, right when the whole answer equals the reference; ` +
     `the whole cache is right for ${rightOf(full.all)} %. ` +
-    "At one share all methods may store equally many slots of a prompt; what they stored is in the tables. " +
+    "At one size all methods may store equally many slots of a prompt: a share, or what the learned method stores " +
+    "at a factor, whose groups leave rests; what they stored is in the tables. " +
     "± and [ ] are the 95 % interval of the paired difference to the whole cache. The first token is sampled " +
     "before the cache is compressed, so answers of one word hardly change.",
     "",
-    shareTable(rows, factors),
-    ...factors.flatMap((factor) => {
-      const own = rows.filter(({ cell }) => cell.factor === factor);
-      return ["", `## One slot of ${factor} kept`, "", factorTable([full, ...own])];
-    }),
+    sizeTable(rows, sizes),
+    ...sizes.flatMap((size) => [
+      ...["", `## Slots kept: ${sizeName(size)}`, ""],
+      factorTable([full, ...rowsAt(rows, size)]),
+    ]),
     ...(whole.length === 1 ? [] : ["", "## All slots kept, in fewer bits", "", factorTable(whole)]),
     "",
   ].join("\n");

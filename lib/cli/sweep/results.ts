@@ -4,7 +4,7 @@ import { METHOD_NAMES } from "../../engine/compress/method.ts";
 import { type Cell, cellName } from "./cells.ts";
 import { emptyTally, type SweepRow, TALLY_FIELDS } from "./tally.ts";
 
-const CELL_FIELDS = ["method", "settings", "quantize", "factor", "type"] as const;
+const CELL_FIELDS = ["method", "settings", "quantize", "factor", "slots", "type"] as const;
 
 function snake(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -15,7 +15,7 @@ export function formatResults(rows: readonly SweepRow[]): string {
   const lines = rows.map(({ cell, type, tally }) => {
     const settings = Object.entries(cell.settings).map(([name, value]) => `${name}=${value}`).join(" ");
     return [
-      ...[cell.method, settings, cell.quantize ?? "", cell.factor, type],
+      ...[cell.method, settings, cell.quantize ?? "", cell.factor, cell.slots, type],
       ...TALLY_FIELDS.map((field) => Number(tally[field].toFixed(2))),
     ].join(",");
   });
@@ -30,7 +30,7 @@ export function parseResults(text: string, path: string): SweepRow[] {
   if (names.join() !== expected.join()) throw new StartError(`${path} holds no results of a sweep`);
   return lines.map((line) => {
     const fields = line.split(",");
-    const [name, settings, quantize, factor, type] = fields;
+    const [name, settings, quantize, factor, slots, type] = fields;
     const method = METHOD_NAMES.find((known) => known === name);
     if (method === undefined) throw new StartError(`${path} has results of an unknown method ${name}`);
     const tally = emptyTally();
@@ -45,13 +45,14 @@ export function parseResults(text: string, path: string): SweepRow[] {
       ),
       quantize: quantize === "int8" || quantize === "int4" ? quantize : null,
       factor: Number(factor),
+      slots: slots === "learned" ? "learned" : "share",
     };
     return { cell, type, tally };
   });
 }
 
 function keyOf(cell: Cell): string {
-  return `${cellName(cell)} ${cell.factor}`;
+  return `${cellName(cell)} ${cell.factor} ${cell.slots}`;
 }
 
 export class SweepResults {

@@ -1,11 +1,5 @@
 import assert from "node:assert/strict";
-import {
-  cellName,
-  cellsOfSweep,
-  compressionOf,
-  equalSlots,
-  FACTORS,
-} from "../../../../lib/cli/sweep/cells.ts";
+import { cellName, cellsOfSweep, compressionOf, FACTORS, slotsOf } from "../../../../lib/cli/sweep/cells.ts";
 import { METHOD_NAMES } from "../../../../lib/engine/compress/method.ts";
 import { keptByLayer } from "../../../../lib/engine/compress/mod.ts";
 
@@ -18,29 +12,32 @@ Deno.test("cellsOfSweep has every method but the whole cache at every factor, an
   const cells = cellsOfSweep(TRAINED);
   for (const method of METHOD_NAMES) {
     if (method === "none" || method === "learned") continue;
-    const factors = cells.filter((cell) => cellName(cell) === method).map(({ factor }) => factor);
-    assert.deepEqual(factors, [...FACTORS], method);
+    const own = cells.filter((cell) => cellName(cell) === method);
+    const at = (slots: string) => own.filter((cell) => cell.slots === slots).map(({ factor }) => factor);
+    assert.deepEqual([at("share"), at("learned")], [[...FACTORS], [5]], method);
   }
   const learned = cells.filter(({ method }) => method === "learned").map(({ factor }) => factor);
   assert.deepEqual(learned, [5], "the learned method at what it was trained for");
-  assert.equal(new Set(cells.map((cell) => `${cellName(cell)} ${cell.factor}`)).size, cells.length);
+  const keys = cells.map((cell) => `${cellName(cell)} ${cell.factor} ${cell.slots}`);
+  assert.equal(new Set(keys).size, cells.length);
 });
 
-Deno.test("equalSlots is a share rounded down, one slot at least, where nothing was trained", () => {
-  assert.equal(equalSlots({ slots: Uint32Array.of(83), images: [] }, 5, []), 16);
-  assert.equal(equalSlots({ slots: Uint32Array.of(7), images: [] }, 10, TRAINED), 1);
+Deno.test("slotsOf a share is rounded down, and one slot at least", () => {
+  const at = (slots: number, factor: number) =>
+    slotsOf({ factor, slots: "share" }, { slots: Uint32Array.of(slots), images: [] }, TRAINED);
+  assert.deepEqual([at(83, 5), at(7, 10)], [16, 1]);
 });
 
-Deno.test("equalSlots is what the learned method stores where it was trained: groups and what is left of them", () => {
+Deno.test("slotsOf what learned stores are its groups and what is left of them", () => {
   // Text of 5 is less than two groups; 64 are 12 groups and 4; text of 11 is 2 groups and 1.
-  assert.equal(equalSlots(PROMPT, 5, TRAINED), 5 + 12 + 4 + 2 + 1);
+  assert.equal(slotsOf({ factor: 5, slots: "learned" }, PROMPT, TRAINED), 5 + 12 + 4 + 2 + 1);
 });
 
-Deno.test("methods that can keep any number of slots keep as many as all others at that factor", () => {
+Deno.test("methods that can keep any number of slots keep as many as all others of that size", () => {
   for (const cell of cellsOfSweep(TRAINED)) {
     if (cell.method === "none" || ["mean-pool", "chunkkv", "look-m"].includes(cell.method)) continue;
     const kept = keptByLayer(compressionOf(cell, PROMPT, TRAINED), PROMPT);
-    const wanted = equalSlots(PROMPT, cell.factor, TRAINED);
+    const wanted = slotsOf(cell, PROMPT, TRAINED);
     const mean = kept.reduce((sum, slots) => sum + slots, 0) / kept.length;
     assert.ok(Math.abs(mean - wanted) <= 0.5, `${cellName(cell)} at ${cell.factor}: ${mean} of ${wanted}`);
   }

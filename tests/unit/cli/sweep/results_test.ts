@@ -5,8 +5,14 @@ import { formatResults, parseResults, SweepResults } from "../../../../lib/cli/s
 import { emptyTally, type SweepRow } from "../../../../lib/cli/sweep/tally.ts";
 import { StartError } from "../../../../lib/core/errors.ts";
 
-const NONE: Cell = { method: "none", settings: {}, quantize: null, factor: 1 };
-const SNAP: Cell = { method: "snapkv", settings: { window_size: 8 }, quantize: null, factor: 5 };
+const NONE: Cell = { method: "none", settings: {}, quantize: null, factor: 1, slots: "share" };
+const SNAP: Cell = {
+  method: "snapkv",
+  settings: { window_size: 8 },
+  quantize: null,
+  factor: 5,
+  slots: "share",
+};
 const PACKED: Cell = { ...NONE, quantize: "int4" };
 
 function row(cell: Cell, type: string, questions: number, right: number): SweepRow {
