@@ -24,6 +24,19 @@ const ERROR_MAX_F16 = 5e-4;
 /** Slots that KV head `head` keeps. */
 const keptOf = (head: number) => Array.from({ length: KEPT }, (_, i) => 2 * i + head);
 
+/**
+ * Rows of sixteen values a quarter apart. Each row has the least and the largest in every eight columns, and so has each column in
+ * every eight rows: ranges are fifteen steps, and no code of 4 or 8 bits lies near the middle between two.
+ */
+function lattice(rows: number, cols: number): Float32Array {
+  const codes = wave(rows * cols, 11);
+  return codes.map((value, i) => {
+    const along = (i % cols - Math.floor(i / cols) + rows * 8) % 8;
+    const code = along === 0 ? 0 : along === 1 ? 15 : Math.floor(Math.abs(value) * 5);
+    return code / 4 - 1.75;
+  });
+}
+
 /** The prompt: rows of qkv, and its keys and values by KV head as pages hold them. */
 class Prompt {
   readonly shape: HeadShape;
@@ -37,7 +50,7 @@ class Prompt {
     this.shape = { ...HEADS, headDim };
     this.cols = (HEADS.heads + 2 * HEADS.kvHeads) * headDim;
     this.scale = 1 / Math.sqrt(headDim);
-    this.qkv = wave(SLOTS * this.cols, 11);
+    this.qkv = lattice(SLOTS, this.cols);
     const stored = (first: number) =>
       Array.from({ length: HEADS.kvHeads }, (_, head) =>
         Array.from({ length: SLOTS }, (_, slot) => {

@@ -124,3 +124,18 @@ Deno.test("probeFused tells a product that was rounded before the sum", async ()
     assert.equal(await probeFused(rounding), false);
   });
 });
+
+Deno.test("the self-test of compression passes for every size of head that models have", async () => {
+  await withWasm({}, async (backend) => {
+    const caches = [8, 12, 16, 24, 40, 64, 80, 96, 112, 128, 256].flatMap((headDim) =>
+      (["f32", "f16"] as const).map((dtype) => ({ dtype, headDim }))
+    );
+    for (const cache of caches) {
+      const rows = await runSelfTest({ backend, threads: 1, store: () => {} }, {
+        ...NO_KERNELS,
+        caches: [cache],
+      });
+      assert.deepEqual(rows.filter(({ passed }) => !passed), [], `${cache.dtype} ${cache.headDim}`);
+    }
+  });
+});
