@@ -34,7 +34,7 @@ ${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join
   --out DIR              instead of bench/results/<machine>/<date>
   --machine NAME         instead of the processor's name
   --kv-compress M:R      compression of every server that is started; none if left out, mean-pool:0.8 in policies
-  --methods LIST         methods, quality: compression methods (streaming,snapkv,knorm,expected-attention,mean-pool)
+  --methods LIST         methods, quality: compression methods (streaming,snapkv,knorm,expected-attention,learned)
   --peer NAME=WHERE      peers: a URL, or a command whose server takes its port from {port}; repeatable
   --clients LIST         peers: clients of the closed loops
   --rates LIST           policies: multiples of the capacity
@@ -52,7 +52,7 @@ const { values, positionals } = parseArgs({
     out: { type: "string" },
     machine: { type: "string" },
     "kv-compress": { type: "string" },
-    methods: { type: "string", default: "streaming,snapkv,knorm,expected-attention,mean-pool" },
+    methods: { type: "string", default: "streaming,snapkv,knorm,expected-attention,learned" },
     peer: { type: "string", multiple: true, default: [] },
     clients: { type: "string" },
     rates: { type: "string" },

@@ -9,7 +9,7 @@ import type { Compression, Protected } from "./messages.ts";
 
 /**
  * What `auto` does: it needs nothing but the cache, keeps the same whatever is asked next, and of the methods that do it
- * lost least on the default model (0.6 points at half of the slots; streaming some 20: bench/LOG.md).
+ * lost least on the default model (0.7 points at half of the slots; streaming some 20: bench/LOG.md).
  */
 const AUTO_METHOD: MethodName = "keydiff";
 const AUTO_RATIO = 0.5;

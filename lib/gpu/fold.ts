@@ -43,7 +43,8 @@ export function recordKvFold(
   for (const words of partsOf(groups.values, KV_RAW, most)) {
     const part = { ...o, groups: recorder.upload(words), factor: 1 };
     for (const layer of layers.keys()) {
-      for (const  of of["key", "value"] as const) fold(recorder, { ...part, layer }, of, []);
+      fold(recorder, { ...part, layer }, "key", []);
+      fold(recorder, { ...part, layer }, "value", []);
     }
   }
 }

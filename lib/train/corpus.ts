@@ -50,6 +50,7 @@ function parseQuestion(line: string, where: string, folder: string): Question {
   } catch {
     throw new StartError(`${where} is not JSON`);
   }
+  if (typeof value !== "object" || value === null) throw new StartError(`${where} is not an object`);
   const { images, question } = value as { images?: unknown; question?: unknown };
   if (!Array.isArray(images) || !images.every((name) => typeof name === "string")) {
     throw new StartError(`${where}: "images" must be a list of paths`);

@@ -7,13 +7,24 @@ import { sweep } from "../../lib/cli/sweep/sweep.ts";
 import { parseFlags } from "../../lib/cli/parse.ts";
 
 Deno.test({
-  name: "a sweep asks every cell every question, goes on where it was stopped, and refuses other questions",
+  name:
+    "a sweep asks every cell every question, goes on where it was stopped, and refuses other questions and weights",
   sanitizeResources: false,
   sanitizeOps: false,
   async fn() {
     const folder = await Deno.makeTempDir(), path = `${folder}/sweep.csv`;
-    const run = async (questions: string) => {
-      const args = ["--backend", "wasm", "--threads", "1", "--questions", questions, "--out", folder];
+    const run = async (questions: string, ...more: string[]) => {
+      const args = [
+        "--backend",
+        "wasm",
+        "--threads",
+        "1",
+        "--questions",
+        questions,
+        "--out",
+        folder,
+        ...more,
+      ];
       await sweep(parseFlags(SWEEP_FLAGS, args, () => undefined).values, () => {});
       return parseResults(await Deno.readTextFile(path), path);
     };
@@ -43,6 +54,7 @@ Deno.test({
       );
       assert.deepEqual(sortedRows(await run("4")), sortedRows(rows));
       await assert.rejects(run("3"), /has results of 5 questions/);
+      await assert.rejects(run("4", "--compressor", path), /results of another model or compressor/);
     } finally {
       await Deno.remove(folder, { recursive: true });
     }

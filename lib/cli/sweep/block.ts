@@ -123,7 +123,9 @@ export class Block {
     }
     this.#firstIds = firstIds;
     const answers = await this.#answersFrom(this.#whole);
-    this.#limits = answers.map(({ ids }, i) => Math.max(ids.length, this.asked[i].answerTokensMax));
+    this.#limits = answers.map(({ ids }, i) =>
+      Math.min(ANSWER_TOKENS_MAX, Math.max(ids.length, this.asked[i].answerTokensMax))
+    );
     return answers;
   }
 

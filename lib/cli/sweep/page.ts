@@ -1,5 +1,5 @@
 /** The results of a sweep as a page of Markdown. */
-import { type Cell, cellName, FACTORS } from "./cells.ts";
+import { type Cell, cellName } from "./cells.ts";
 import { ofSeveral, pairedDifference, sumOf, type SweepRow, type Tally } from "./tally.ts";
 
 /** A cell with its counts by kind of question, in the order they were asked. */
@@ -66,11 +66,13 @@ function factorTable(rows: readonly CellRow[]): string {
 /** A kept size: one slot of `factor`, or what the learned method stores at it. */
 export type Size = Pick<Cell, "factor" | "slots">;
 
-/** Sizes that there are results for, shares first. */
+/** Sizes that there are results for, shares first, then by factor. */
 export function sizesOf(rows: readonly CellRow[]): Size[] {
-  return (["share", "learned"] as const).flatMap((slots) =>
-    FACTORS.map((factor) => ({ factor, slots })).filter((size) => rowsAt(rows, size).length > 0)
-  );
+  return (["share", "learned"] as const).flatMap((slots) => {
+    const own = rows.filter(({ cell }) => cell.slots === slots && cell.factor > 1);
+    const factors = new Set(own.map(({ cell }) => cell.factor));
+    return [...factors].sort((a, b) => a - b).map((factor) => ({ factor, slots }));
+  });
 }
 
 /** "1/5", or "as learned at 5". */

@@ -19,7 +19,6 @@ import { type LoadedModel, openModel } from "../../model/directory.ts";
 import { openText } from "../../text/processor.ts";
 import type { TextProcessor } from "../../text/text.ts";
 import { chooseDevice } from "../device.ts";
-
 import { judge } from "../score.ts";
 import { type Asked, encodePictures, promptOf, questionsOf } from "./asked.ts";
 import { Bar } from "./bar.ts";
@@ -29,6 +28,7 @@ import type { SweepValues } from "./flags.ts";
 import { sweepPage } from "./page.ts";
 import { SweepResults } from "./results.ts";
 import { emptyTally, type SweepRow, type Tally } from "./tally.ts";
+import { noteWeights, weightsOf } from "./weights.ts";
 
 const DEFAULT_MODEL_DIR = fileURLToPath(new URL("../../../deploy/model", import.meta.url));
 const DEFAULT_SET = fileURLToPath(new URL("../../../deploy/eval-set", import.meta.url));
@@ -51,6 +51,7 @@ export async function sweep(options: SweepValues, say: (line: string) => void): 
   if (model.images === null || model.config.vision === null || model.config.imageTokenId === null) {
     throw new StartError("a sweep asks about pictures: this model takes none");
   }
+  await noteWeights(options.out, await weightsOf(model.dir, options.compressor));
   const { imageTokens } = model.config.vision;
   const files = [...new Set(found.flatMap(({ pictures }) => pictures))];
   const engine = await startEngine({

@@ -32,6 +32,7 @@ Deno.test("readCorpus asks every picture each line of a plain file, or one quest
 Deno.test("readCorpus says what is wrong with a file or a folder", async () => {
   const files = {
     "bad.jsonl": `${line(["a"], "q")}\n{"images":`,
+    "null.jsonl": `${line(["a"], "q")}\nnull`,
     "none.jsonl": "\n",
     "fields.jsonl": line("a", "q"),
   };
@@ -43,6 +44,7 @@ Deno.test("readCorpus says what is wrong with a file or a folder", async () => {
         return true;
       });
     await refused("bad.jsonl", /line 2 is not JSON/);
+    await refused("null.jsonl", /line 2 is not an object/);
     await refused("none.jsonl", /holds no prompts/);
     await refused("fields.jsonl", /line 1: "images" must be a list/);
     await refused("empty.jsonl", /line 1: "question" must be a text/);

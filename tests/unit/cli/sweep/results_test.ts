@@ -71,3 +71,9 @@ Deno.test("sweepPage shows right answers, the paired difference and what was sto
   assert.deepEqual(cells.slice(1, 7), ["20.6", "20.6", "80.0", "−20.0 [−40.2, +0.2]", "80.0", "90.0"]);
   assert.ok(lines.some((line) => line.startsWith("| none int4 | 20.6 ")), page);
 });
+
+Deno.test("sweepPage shows every factor that there are results for, shares first", () => {
+  const learned = (factor: number): Cell => ({ ...NONE, method: "learned", factor, slots: "learned" });
+  const page = sweepPage([NONE, SNAP, learned(12), learned(4)].map((cell) => row(cell, "exist", 10, 8)));
+  assert.ok(page.includes("| method | 1/5 % | as learned at 4 % | as learned at 12 % |"), page);
+});
