@@ -33,7 +33,7 @@ ${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join
   --budget SECONDS       begins no measurement after so long; --resume goes on
   --out DIR              instead of bench/results/<machine>/<date>
   --machine NAME         instead of the processor's name
-  --kv-compress M:R      compression of every server that is started; none if left out, mean-pool:0.8 in policies
+  --kv-compress M:R      compression of every server that is started; none if left out, keydiff:0.8 in policies
   --methods LIST         methods, quality: compression methods (streaming,snapkv,knorm,expected-attention,learned)
   --peer NAME=WHERE      peers: a URL, or a command whose server takes its port from {port}; repeatable
   --clients LIST         peers: clients of the closed loops

@@ -15,7 +15,7 @@ const WARM_UP_REQUESTS = 12;
 const CAPACITY_CLIENTS = 16;
 const STATIC = "p1c1d8";
 /** Twice and five times smaller. */
-const COMPRESSIONS = ["none", "mean-pool:0.5", "mean-pool:0.8"];
+const COMPRESSIONS = ["none", "keydiff:0.5", "keydiff:0.8"];
 /** Of the static batches' capacity without anything: a load that some of the variants can bear and some cannot. */
 const LOAD = 1.2;
 

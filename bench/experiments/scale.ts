@@ -26,6 +26,7 @@ import type { VirtualRequest, World } from "../scale/simulate.ts";
 import { COMPLETION_TOKENS, LENGTHS, TEXT_TOKENS } from "../scale/paper_load.ts";
 import type { Bench, Experiment } from "./experiment.ts";
 import { report } from "./scale_report.ts";
+import type { MethodName } from "../../lib/engine/compress/method.ts";
 import { BASELINE, COMPRESS_DEFAULT, POLICIES, policyFlags } from "./policies.ts";
 import { usualCompression } from "../../lib/engine/compress/mod.ts";
 
@@ -81,7 +82,7 @@ async function world(device: Device, policy: string): Promise<World> {
     maxModelLen: config.text.maxPositions,
     policy: parsePolicy(policy)!,
     compression: {
-      ...usualCompression(method as "mean-pool", Number(ratio)),
+      ...usualCompression(method as MethodName, Number(ratio)),
       protect: [],
       underPressure: false,
       minTokens: 0,
