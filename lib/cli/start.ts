@@ -173,7 +173,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
     const scheduler = guarded(bare, {
       rate: options.shadowRate,
       random: systemRandom,
-      compression: options.kvCompress,
+      compression,
     });
     service.open({
       scheduler,

@@ -107,7 +107,8 @@ testServer("learned compression by default, with weights of the binary format", 
       ...{ method: "learned", size, settings: {}, rerotate: false, quantise: null } as const,
       ...{ underPressure: false, minTokens: 0, protect: [] },
     };
-    const server = await start({ compressor, kvCompress });
+    // The shadow guard hands the default on: with what was trained for it.
+    const server = await start({ compressor, kvCompress, shadowRate: 0.5 });
     try {
       const { body } = await post(server, "completions", {
         prompt: [5, ...new Array(31).fill(9)],
