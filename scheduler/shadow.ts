@@ -5,6 +5,7 @@
  */
 import { RequestError } from "../lib/core/errors.ts";
 import { nextFloat, type Random } from "../lib/core/random.ts";
+import type { LearnedFacts } from "../lib/engine/compress/segments.ts";
 import type { Compression, GenerateEvent, GenerateRequest, SchedulerSnapshot } from "./messages.ts";
 import type { MeasuredScheduler } from "./mod.ts";
 import type { ShadowToken } from "./shadow_record.ts";
@@ -21,6 +22,8 @@ export interface ShadowOptions {
   readonly random: Random;
   /** Compression of requests that name none. */
   readonly compression: Compression | null;
+  /** What was trained of the learned method. */
+  readonly compressors?: readonly LearnedFacts[];
 }
 
 interface Candidate {
@@ -46,7 +49,7 @@ export class ShadowGuard implements MeasuredScheduler {
     this.#running?.abort();
     const asked = request.compression === undefined ? this.options.compression : request.compression;
     const own = request.compression === undefined || asked?.underPressure === true;
-    const done = asked !== null && own ? this.metrics.shadow.eased(asked) : asked;
+    const done = asked !== null && own ? this.metrics.shadow.eased(asked, this.options.compressors) : asked;
     const events = this.inner.submit({ ...request, compression: done }, signal);
     const watched: AsyncIterableIterator<GenerateEvent> = {
       next: async () => {

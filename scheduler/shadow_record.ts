@@ -1,5 +1,7 @@
 /** What shadow runs have seen, by method and ratio, and how far the server's own ratios are backed off for it. */
+import { withSmaller } from "../lib/engine/compress/learned.ts";
 import { meanPoolFactor } from "../lib/engine/compress/mean_pool.ts";
+import type { LearnedFacts } from "../lib/engine/compress/segments.ts";
 import type { Compression } from "./messages.ts";
 
 /** Agreement below which a ratio is backed off: of ten tokens two may come after the first that differs. */
@@ -75,11 +77,15 @@ export class ShadowRecord {
     this.#judge(keyOf(asked), equal / Math.max(1, whole.length));
   }
 
-  /** The server's choice, backed off as far as was found necessary; null when nothing smaller is left. */
-  eased(asked: Compression): Compression | null {
+  /**
+   * The server's choice, backed off as far as was found necessary; null when nothing smaller is left. `compressors`:
+   * what was trained.
+   */
+  eased(asked: Compression, compressors: readonly LearnedFacts[] = []): Compression | null {
     const steps = this.#backings.get(keyOf(asked))?.steps ?? 0;
     if (steps === 0 || !("ratio" in asked.size)) return asked;
     const { ratio } = asked.size;
+    if (asked.method === "learned") return withSmaller(asked, steps, compressors);
     if (asked.method !== "mean-pool") return { ...asked, size: { ratio: ratio * STEP_BACK ** steps } };
     const factor = meanPoolFactor(ratio)! - steps;
     return factor < 2 ? null : { ...asked, size: { ratio: 1 - 1 / factor } };

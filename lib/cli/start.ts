@@ -174,6 +174,7 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
       rate: options.shadowRate,
       random: systemRandom,
       compression,
+      compressors: facts.compressors,
     });
     service.open({
       scheduler,

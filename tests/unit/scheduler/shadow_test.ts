@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { seededRandom } from "../../../lib/core/random.ts";
+import { keptOf } from "../../../scheduler/compression.ts";
 import { ShadowGuard } from "../../../scheduler/shadow.ts";
 import { ShadowRecord } from "../../../scheduler/shadow_record.ts";
 import { compressionBy } from "../../support/compressions.ts";
@@ -98,6 +99,24 @@ Deno.test("ShadowRecord takes a factor from mean-pool, and compression itself wh
   assert.deepEqual(record.eased(third)?.size, { ratio: 0.5 });
   for (let run = 0; run < 8; run++) differ();
   assert.equal(record.eased(third), null);
+});
+
+Deno.test("ShadowRecord takes the next smaller trained factor of learned, with its settings, and compression itself where none is left", () => {
+  const factors = [2, 10, 5, 3].map((factor) => ({ factor, minGroups: factor, images: true }));
+  const by = ({ factor, minGroups, images }: typeof factors[number]) => ({
+    ...compressionBy("learned", 1 - 1 / factor),
+    settings: { min_groups: minGroups, images },
+  });
+  const record = new ShadowRecord(), fifth = by(factors[2]);
+  const differ = () => record.seen(fifth, fifth, tokens(1), tokens(2));
+  for (const next of [factors[3], factors[0]]) {
+    for (let run = 0; run < 8; run++) differ();
+    const eased = record.eased(fifth, factors);
+    assert.deepEqual(eased, by(next));
+    assert.deepEqual(keptOf(eased!, 60, 1, []), Uint32Array.of(60 / next.factor), "it can be done");
+  }
+  for (let run = 0; run < 8; run++) differ();
+  assert.equal(record.eased(fifth, factors), null);
 });
 
 Deno.test("ShadowRecord leaves a ratio whose answers agree, and counts a shorter answer as one that differs", () => {
