@@ -24,6 +24,8 @@ export const PROMPT_CHARACTERS_MAX = 4 * MIB;
 /** Stop strings of one request, and the longest of them (characters). */
 export const STOP_STRINGS_MAX = 4;
 export const STOP_STRING_CHARACTERS_MAX = 256;
+/** Messages of one request that compression leaves alone: each is rendered and tokenized once more to be found. */
+export const PROTECTED_MESSAGES_MAX = 8;
 /** Longest `cache_salt`, characters. */
 export const CACHE_SALT_CHARACTERS_MAX = 256;
 /** Most alternatives reported a token. */
