@@ -4,17 +4,12 @@
  * request that comes stops the run that is under way, so real work waits for one device step at most.
  */
 import { RequestError } from "../lib/core/errors.ts";
+import { SHADOW_PICTURE_BYTES_MAX, SHADOW_TOKENS_MAX, SHADOW_WAITING_MAX } from "../lib/core/limits.ts";
 import { nextFloat, type Random } from "../lib/core/random.ts";
 import type { LearnedFacts } from "../lib/engine/compress/segments.ts";
 import type { Compression, GenerateEvent, GenerateRequest, SchedulerSnapshot } from "./messages.ts";
 import type { MeasuredScheduler } from "./mod.ts";
 import type { ShadowToken } from "./shadow_record.ts";
-
-/** Requests that wait for their second answer, and the bytes of their pictures. */
-const WAITING_MAX = 8;
-const PICTURE_BYTES_MAX = 64 * 1024 ** 2;
-/** Tokens of an answer that are compared. */
-const TOKENS_MAX = 256;
 
 export interface ShadowOptions {
   /** Share of finished compressed requests that are looked at. */
@@ -98,7 +93,7 @@ export class ShadowGuard implements MeasuredScheduler {
       const { compression: usage, completionTokens } = event;
       const compressed = usage !== null && usage.bytesAfter < usage.bytesBefore;
       if (compressed && nextFloat(this.options.random) < this.options.rate) {
-        const tokens = Math.min(TOKENS_MAX, completionTokens);
+        const tokens = Math.min(SHADOW_TOKENS_MAX, completionTokens);
         this.#put({ request, asked, done, tokens, pictureBytes: pictureBytes(request) });
       }
     }
@@ -107,7 +102,7 @@ export class ShadowGuard implements MeasuredScheduler {
 
   #put(candidate: Candidate): void {
     const bytes = this.#waiting.reduce((sum, { pictureBytes }) => sum + pictureBytes, candidate.pictureBytes);
-    if (this.#closed || this.#waiting.length === WAITING_MAX || bytes > PICTURE_BYTES_MAX) {
+    if (this.#closed || this.#waiting.length === SHADOW_WAITING_MAX || bytes > SHADOW_PICTURE_BYTES_MAX) {
       this.metrics.shadow.dropped++;
     } else this.#waiting.push(candidate);
   }

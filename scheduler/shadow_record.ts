@@ -1,4 +1,5 @@
 /** What shadow runs have seen, by method and ratio, and how far the server's own ratios are backed off for it. */
+import { SHADOW_KEYS_MAX } from "../lib/core/limits.ts";
 import { withSmaller } from "../lib/engine/compress/learned.ts";
 import { meanPoolFactor } from "../lib/engine/compress/mean_pool.ts";
 import type { LearnedFacts } from "../lib/engine/compress/segments.ts";
@@ -12,8 +13,6 @@ const NEWEST_SHARE = 0.2;
 /** What a ratio is multiplied by at each step back. */
 const STEP_BACK = 0.8;
 const STEPS_MAX = 8;
-/** Methods and ratios that are told apart; clients choose ratios, so there is an end to them. */
-const KEYS_MAX = 64;
 
 export interface ShadowFigures {
   readonly method: string;
@@ -69,7 +68,7 @@ export class ShadowRecord {
         equalTokens: 0,
         logprobDifference: 0,
       };
-    if (known !== undefined || this.#figures.size < KEYS_MAX) this.#figures.set(key, figures);
+    if (known !== undefined || this.#figures.size < SHADOW_KEYS_MAX) this.#figures.set(key, figures);
     figures.runs++;
     figures.tokens += whole.length;
     figures.equalTokens += equal;
@@ -94,7 +93,7 @@ export class ShadowRecord {
   #judge(key: string, agreement: number): void {
     const known = this.#backings.get(key);
     const backing = known ?? { steps: 0, runs: 0, agreement: 1 };
-    if (known !== undefined || this.#backings.size < KEYS_MAX) this.#backings.set(key, backing);
+    if (known !== undefined || this.#backings.size < SHADOW_KEYS_MAX) this.#backings.set(key, backing);
     backing.runs++;
     const share = Math.max(NEWEST_SHARE, 1 / backing.runs);
     backing.agreement += share * (agreement - backing.agreement);
