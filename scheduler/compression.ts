@@ -44,7 +44,8 @@ export function parseCompression(asked: Readonly<Record<string, unknown>>): Pars
   if (!parsed.ok) return parsed;
   const protect = protectOf(messages ?? [], parsed.compression.method);
   if (!("ok" in protect)) {
-    return { ok: true, compression: { ...parsed.compression, underPressure, minTokens, protect } };
+    const adaptive = underPressure && Object.keys(record).length === 1;
+    return { ok: true, compression: { ...parsed.compression, underPressure, adaptive, minTokens, protect } };
   }
   return protect;
 }

@@ -23,7 +23,8 @@ export interface ShadowOptions {
 
 interface Candidate {
   readonly request: GenerateRequest;
-  readonly asked: Compression;
+  /** Of the server's own choice, as it was before it was backed off; null where the client chose. */
+  readonly asked: Compression | null;
   readonly done: Compression;
   readonly tokens: number;
   readonly pictureBytes: number;
@@ -43,13 +44,13 @@ export class ShadowGuard implements MeasuredScheduler {
   submit(request: GenerateRequest, signal: AbortSignal): AsyncIterableIterator<GenerateEvent> {
     this.#running?.abort();
     const asked = request.compression === undefined ? this.options.compression : request.compression;
-    const own = request.compression === undefined || asked?.underPressure === true;
+    const own = request.compression === undefined || asked?.adaptive === true;
     const done = asked !== null && own ? this.metrics.shadow.eased(asked, this.options.compressors) : asked;
     const events = this.inner.submit({ ...request, compression: done }, signal);
     const watched: AsyncIterableIterator<GenerateEvent> = {
       next: async () => {
         const result = await events.next();
-        if (result.done !== true) this.#look(request, asked, done, result.value);
+        if (result.done !== true) this.#look(request, own ? asked : null, done, result.value);
         return result;
       },
       return: async () => await events.return?.() ?? { done: true, value: undefined },
@@ -89,7 +90,7 @@ export class ShadowGuard implements MeasuredScheduler {
     event: GenerateEvent,
   ): void {
     if (event.type === "token" || event.type === "admitted") return;
-    if (event.type === "finished" && asked !== null && done !== null) {
+    if (event.type === "finished" && done !== null) {
       const { compression: usage, completionTokens } = event;
       const compressed = usage !== null && usage.bytesAfter < usage.bytesBefore;
       if (compressed && nextFloat(this.options.random) < this.options.rate) {

@@ -38,6 +38,7 @@ export interface ShadowToken {
 
 export class ShadowRecord {
   readonly #figures = new Map<string, ShadowFigures>();
+  /** Two at most: of the server's default and of `auto`. */
   readonly #backings = new Map<string, Backing>();
   /** Requests that found no place to wait for their second answer, or lost it, or failed. */
   dropped = 0;
@@ -46,9 +47,12 @@ export class ShadowRecord {
     return this.#figures.values();
   }
 
-  /** Two answers to one request: `asked` is what the server would do if nothing were backed off, `done` what it did. */
+  /**
+   * Two answers to one request: `asked` is what the server would do if nothing were backed off, null where the client
+   * chose, which is counted and judges nothing; `done` is what was done.
+   */
   seen(
-    asked: Compression,
+    asked: Compression | null,
     done: Compression,
     compressed: readonly ShadowToken[],
     whole: readonly ShadowToken[],
@@ -73,7 +77,7 @@ export class ShadowRecord {
     figures.tokens += whole.length;
     figures.equalTokens += equal;
     figures.logprobDifference += difference;
-    this.#judge(keyOf(asked), equal / Math.max(1, whole.length));
+    if (asked !== null) this.#judge(keyOf(asked), equal / Math.max(1, whole.length));
   }
 
   /**
@@ -91,9 +95,8 @@ export class ShadowRecord {
   }
 
   #judge(key: string, agreement: number): void {
-    const known = this.#backings.get(key);
-    const backing = known ?? { steps: 0, runs: 0, agreement: 1 };
-    if (known !== undefined || this.#backings.size < SHADOW_KEYS_MAX) this.#backings.set(key, backing);
+    const backing = this.#backings.get(key) ?? { steps: 0, runs: 0, agreement: 1 };
+    this.#backings.set(key, backing);
     backing.runs++;
     const share = Math.max(NEWEST_SHARE, 1 / backing.runs);
     backing.agreement += share * (agreement - backing.agreement);

@@ -84,6 +84,7 @@ async function world(device: Device, policy: string): Promise<World> {
       ...usualCompression(method as "mean-pool", Number(ratio)),
       protect: [],
       underPressure: false,
+      adaptive: false,
       minTokens: 0,
     },
     maxNumSeqs: SEQUENCES_MAX,
