@@ -54,11 +54,8 @@ export class Emit implements Actor<StageMessages["emit"]> {
   }
 
   #goOn(sequence: Sequence): void {
-    const { clock, metrics, send } = this.parts;
-    if (sequence.sampled === 1 && this.#pays(sequence)) {
-      sequence.compressHere();
-      metrics.paid++;
-    }
+    const { clock, send } = this.parts;
+    if (sequence.sampled === 1 && this.#pays(sequence)) sequence.compressHere("gain");
     const next = sequence.compressionDue ? "compress" : "decode";
     sequence.moveTo(next, clock.now());
     send(next, { type: "come", sequence });
