@@ -81,8 +81,23 @@ function stage(pageCount: number) {
   return { compress, emit, metrics, parts, prefilled, results, sampled };
 }
 
-/** Two prompts of 20 pages each, with room for more than their copies above the watermark. */
+// Eight prompts of 20 pages leave 80 of 240, 24 are below the watermark, and a copy has 10: five fit above it.
 const PAGES = 240;
+
+Deno.test("Emit compresses because it pays only what fits beside the copies that others wait for", async () => {
+  const { prefilled, sampled } = stage(PAGES);
+  assert.equal(sampled(await prefilled(8)).length, 5);
+});
+
+Deno.test("Emit counts the pages of a copy once: while it waits, or when it has them", async () => {
+  const { compress, parts, prefilled, sampled } = stage(PAGES);
+  const all = await prefilled(8);
+  const first = sampled(all.slice(0, 2));
+  assert.equal(first.length, 2);
+  compress.beginWith(first);
+  assert.equal(sampled(all.slice(2)).length, 3);
+  await parts.lane.idle();
+});
 
 Deno.test("Compress counts what was compressed because it pays when it is, and not when a client has left before", async () => {
   const { compress, emit, metrics, parts, prefilled, results, sampled } = stage(PAGES);
