@@ -46,7 +46,7 @@ Deno.test("parseCompression reads a method with its settings, none, and how smal
   assert.equal(parsed({ method: "snapkv", budget: 20, window_size: 8 })?.settings.window_size, 8);
 });
 
-Deno.test("parseCompression of auto waits until memory is short, and for caches worth it", () => {
+Deno.test("parseCompression of auto compresses when it pays or memory is short, and caches worth it", () => {
   const auto = parsed({ method: "auto" });
   const usual = compressionBy("keydiff", 0.5, { underPressure: true, minTokens: 256 });
   assert.deepEqual(auto, { ...usual, adaptive: true });
