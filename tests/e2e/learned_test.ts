@@ -85,13 +85,13 @@ testServer(
         const { status, body: { error } } = await complete(kv_compression);
         return [status, error.param, error.message];
       };
-      const untrained = await refused({ method: "learned", ratio: 0.5 });
+      const untrained = await refused({ method: "learned", ratio: 0.75 });
       assert.deepEqual(untrained.slice(0, 2), [400, "kv_compression.ratio"]);
       assert.match(`${untrained[2]}`, /0\.8 \(5 to 1\)/);
       assert.deepEqual((await refused({ method: "learned", budget: 9 })).slice(0, 2), [
         ...[400, "kv_compression.budget"],
       ]);
-      assert.deepEqual((await refused("learned:0.5")).slice(0, 2), [400, "kv_compression"]);
+      assert.deepEqual((await refused("learned:0.75")).slice(0, 2), [400, "kv_compression"]);
     } finally {
       await server.close();
     }
