@@ -108,6 +108,8 @@ export class Compress implements Actor<StageMessages["compress"]> {
       bytesAfter: pages.held * pageBytes,
     };
     metrics.compressed++;
+    if (point.reason === "memory") metrics.shrunk++;
+    if (point.reason === "gain") metrics.paid++;
     sequence.becameCompressed();
   }
 }

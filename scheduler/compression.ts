@@ -29,7 +29,6 @@ export function parseCompression(asked: Readonly<Record<string, unknown>>): Pars
   const { min_tokens: least, protect: messages, ...rest } = record;
   // Who asks for quantisation alone keeps all slots.
   const method = rest.method ?? (rest.quantize === undefined ? undefined : "none");
-  if (method === "none" && rest.quantize === undefined) return { ok: true, compression: null };
   const underPressure = method === "auto";
   const minTokens = least ?? (underPressure ? AUTO_MIN_TOKENS : 0);
   if (!(typeof minTokens === "number" && Number.isInteger(minTokens) && minTokens >= 0)) {
@@ -43,10 +42,11 @@ export function parseCompression(asked: Readonly<Record<string, unknown>>): Pars
   const parsed = parseMethod({ ...size, ...rest, method: underPressure ? AUTO_METHOD : method });
   if (!parsed.ok) return parsed;
   const protect = protectOf(messages ?? [], parsed.compression.method);
-  if (!("ok" in protect)) {
-    return { ok: true, compression: { ...parsed.compression, underPressure, minTokens, protect } };
-  }
-  return protect;
+  if ("ok" in protect) return protect;
+  const { compression } = parsed;
+  if (compression.method === "none" && compression.quantise === null) return { ok: true, compression: null };
+  const adaptive = underPressure && Object.keys(record).length === 1;
+  return { ok: true, compression: { ...compression, underPressure, adaptive, minTokens, protect } };
 }
 
 const PROTECTED: readonly Protected[] = ["system", "last_user"];

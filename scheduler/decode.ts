@@ -103,7 +103,7 @@ export class Decode implements Actor<StageMessages["decode"]> {
     const { clock } = this.parts;
     const sequences = items.map((index) => this.#shownCompressible[index]);
     for (const sequence of sequences) {
-      sequence.compressHere();
+      sequence.compressHere("memory");
       sequence.moveTo("compress", clock.now());
       this.withdraw(sequence);
     }

@@ -54,11 +54,8 @@ export class Emit implements Actor<StageMessages["emit"]> {
   }
 
   #goOn(sequence: Sequence): void {
-    const { clock, metrics, send } = this.parts;
-    if (sequence.sampled === 1 && this.#pays(sequence)) {
-      sequence.compressHere();
-      metrics.paid++;
-    }
+    const { clock, send } = this.parts;
+    if (sequence.sampled === 1 && this.#pays(sequence)) sequence.compressHere("gain");
     const next = sequence.compressionDue ? "compress" : "decode";
     sequence.moveTo(next, clock.now());
     send(next, { type: "come", sequence });
@@ -73,7 +70,8 @@ export class Emit implements Actor<StageMessages["emit"]> {
     if (kept === null || sequence.pages === null || costs.msPerSlot === 0) return false;
     const { prompt, sampled, stored, slots } = sequence;
     const copy = copyPages(pool.shape, kept, packingOf(prompt.packRule, kept));
-    if (pool.availablePages - copy < LOW_WATERMARK_SHARE * pool.shape.pageCount) return false;
+    const free = pool.availablePages - this.#promisedPages();
+    if (free - copy < LOW_WATERMARK_SHARE * pool.shape.pageCount) return false;
     return paysOff({
       compressMs: costs.predict("compress", stored),
       decodeMs: costs.predict("decode", roster.running),
@@ -81,6 +79,17 @@ export class Emit implements Actor<StageMessages["emit"]> {
       slotsSaved: stored - kept.reduce((sum, count) => sum + count, 0) / slots.length,
       tokens: outputLength.expected(sampled, prompt.maxTokens) - sampled,
     });
+  }
+
+  /** Pages of the copies that sequences wait for: all of one prefill batch are asked before the first copy has any. */
+  #promisedPages(): number {
+    const { pool, roster } = this.parts;
+    let pages = 0;
+    for (const { state, inStep, compressionPoint: point } of roster.sequences()) {
+      if (state !== "compress" || inStep || point === null) continue;
+      pages += copyPages(pool.shape, point.kept, point.packing);
+    }
+    return pages;
   }
 
   #finish(sequence: Sequence, reason: "stop" | "length", text: string): void {

@@ -22,8 +22,10 @@ export type Prompt =
 
 /** What compresses a request's cache, and when. */
 export interface Compression extends MethodCompression {
-  /** Only when memory is short; otherwise as soon as the prompt is stored. */
+  /** Only when it pays or memory is short; otherwise as soon as the prompt is stored. */
   readonly underPressure: boolean;
+  /** How much goes is left to the server, which takes less where answers suffer: `auto` with nothing beside it. */
+  readonly adaptive: boolean;
   /** Shorter prompts stay as they are. */
   readonly minTokens: number;
   /** Messages whose tokens stay. */

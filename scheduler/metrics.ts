@@ -73,7 +73,7 @@ export class SchedulerMetrics {
   /** Sequences whose pages were taken for others, and sequences that came back from it. */
   preempted = 0;
   resumed = 0;
-  /** Caches written shorter; of these, because memory was short, and because it was expected to pay. */
+  /** Caches written shorter, counted when they are; of these, because memory was short, and because it was expected to pay. */
   compressed = 0;
   shrunk = 0;
   paid = 0;

@@ -284,7 +284,6 @@ export class StagedScheduler implements MeasuredScheduler {
         decode.begin(step.items);
         return true;
       case "shrink":
-        this.metrics.shrunk += step.items.length;
         compress.beginWith(decode.takeToCompress(step.items));
         return true;
       case "preempt":

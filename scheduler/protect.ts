@@ -6,29 +6,43 @@
  * place, and the tokens of the message are those between what both beginnings and what both endings have in common. Role
  * marks and turn ends are the same in both and so are not part of it; a token that joins text of the message with a mark is.
  */
+import { RequestError } from "../lib/core/errors.ts";
+import { PROTECTED_MESSAGES_MAX } from "../lib/core/limits.ts";
 import type { SlotSpan } from "../lib/engine/compress/method.ts";
 import type { TemplateMessage } from "../lib/text/text.ts";
 import type { Protected } from "./messages.ts";
 
 type Encode = (messages: readonly TemplateMessage[]) => readonly number[];
 
-/** Spans of the protected messages among `ids`, the tokens of all of them; ascending, apart from each other. */
+/** Spans of the protected messages among `ids`, the tokens of all of them; ascending, apart from each other. Throws RequestError. */
 export function messageSpans(
   messages: readonly TemplateMessage[],
   protect: readonly Protected[],
   ids: readonly number[],
   encode: Encode,
 ): SlotSpan[] {
-  const lastUser = messages.findLastIndex(({ role }) => role === "user");
-  const spans = messages.flatMap((message, index) => {
-    const system = message.role === "system" || message.role === "developer";
-    const named = (system && protect.includes("system")) ||
-      (index === lastUser && protect.includes("last_user"));
-    if (!named) return [];
-    const other = encode(messages.with(index, { role: message.role, content: letterFor(message) }));
-    return [spanOf(ids, other)];
+  const named = protectedIndices(messages, protect);
+  if (named.length > PROTECTED_MESSAGES_MAX) {
+    throw new RequestError(
+      "invalid_value",
+      `At most ${PROTECTED_MESSAGES_MAX} messages can be protected, here ${named.length} would be.`,
+      "kv_compression.protect",
+    );
+  }
+  const spans = named.map((index) => {
+    const message = messages[index];
+    return spanOf(ids, encode(messages.with(index, { role: message.role, content: letterFor(message) })));
   });
   return merged(spans.filter(({ count }) => count > 0));
+}
+
+function protectedIndices(messages: readonly TemplateMessage[], protect: readonly Protected[]): number[] {
+  const lastUser = messages.findLastIndex(({ role }) => role === "user");
+  return [...messages.keys()].filter((index) => {
+    const { role } = messages[index];
+    return ((role === "system" || role === "developer") && protect.includes("system")) ||
+      (index === lastUser && protect.includes("last_user"));
+  });
 }
 
 /** A letter that the message neither begins nor ends with. */

@@ -47,8 +47,12 @@ const NEXT_STATES: Readonly<Record<SequenceState, readonly SequenceState[]>> = {
   ended: [],
 };
 
-/** When a sequence is compressed, and into what. */
+/** What a cache is compressed for: the request asked, memory was short, or it was expected to pay. */
+export type CompressionReason = "request" | "memory" | "gain";
+
+/** When and why a sequence is compressed, and into what. */
 export interface CompressionPoint {
+  readonly reason: CompressionReason;
   /** Tokens of the stream that are stored then. */
   readonly atTokens: number;
   /** Slots that remain in each layer. */
@@ -125,7 +129,7 @@ export class Sequence implements Ranked {
     const { compression } = prompt;
     if (compression === null || compression.underPressure) return;
     const kept = keptOf(compression, prompt.ids.length, layers, this.#imageSpans(), prompt.protect);
-    if (kept !== null) this.#compressionPoint = this.#pointAt(prompt.ids.length, kept);
+    if (kept !== null) this.#compressionPoint = this.#pointAt("request", prompt.ids.length, kept);
   }
 
   get prompt(): AdmittedPrompt {
@@ -179,15 +183,15 @@ export class Sequence implements Ranked {
     );
   }
 
-  /** Memory is short: it will be compressed at the token where it stands. Once in its life. */
-  compressHere(): void {
+  /** It will be compressed at the token where it stands. Once in its life. */
+  compressHere(reason: "memory" | "gain"): void {
     const kept = this.keptUnderPressure();
     assert(kept !== null, "a sequence is compressed once, when that makes it shorter");
-    this.#compressionPoint = this.#pointAt(this.#stored, kept);
+    this.#compressionPoint = this.#pointAt(reason, this.#stored, kept);
   }
 
-  #pointAt(atTokens: number, kept: Uint32Array): CompressionPoint {
-    return { atTokens, kept, packing: packingOf(this.prompt.packRule, kept) };
+  #pointAt(reason: CompressionReason, atTokens: number, kept: Uint32Array): CompressionPoint {
+    return { reason, atTokens, kept, packing: packingOf(this.prompt.packRule, kept) };
   }
 
   /** `tokens` leading prompt tokens were found in the prefix cache. */

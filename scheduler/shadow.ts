@@ -4,16 +4,12 @@
  * request that comes stops the run that is under way, so real work waits for one device step at most.
  */
 import { RequestError } from "../lib/core/errors.ts";
+import { SHADOW_PICTURE_BYTES_MAX, SHADOW_TOKENS_MAX, SHADOW_WAITING_MAX } from "../lib/core/limits.ts";
 import { nextFloat, type Random } from "../lib/core/random.ts";
+import type { LearnedFacts } from "../lib/engine/compress/segments.ts";
 import type { Compression, GenerateEvent, GenerateRequest, SchedulerSnapshot } from "./messages.ts";
 import type { MeasuredScheduler } from "./mod.ts";
 import type { ShadowToken } from "./shadow_record.ts";
-
-/** Requests that wait for their second answer, and the bytes of their pictures. */
-const WAITING_MAX = 8;
-const PICTURE_BYTES_MAX = 64 * 1024 ** 2;
-/** Tokens of an answer that are compared. */
-const TOKENS_MAX = 256;
 
 export interface ShadowOptions {
   /** Share of finished compressed requests that are looked at. */
@@ -21,11 +17,14 @@ export interface ShadowOptions {
   readonly random: Random;
   /** Compression of requests that name none. */
   readonly compression: Compression | null;
+  /** What was trained of the learned method. */
+  readonly compressors?: readonly LearnedFacts[];
 }
 
 interface Candidate {
   readonly request: GenerateRequest;
-  readonly asked: Compression;
+  /** Of the server's own choice, as it was before it was backed off; null where the client chose. */
+  readonly asked: Compression | null;
   readonly done: Compression;
   readonly tokens: number;
   readonly pictureBytes: number;
@@ -45,13 +44,13 @@ export class ShadowGuard implements MeasuredScheduler {
   submit(request: GenerateRequest, signal: AbortSignal): AsyncIterableIterator<GenerateEvent> {
     this.#running?.abort();
     const asked = request.compression === undefined ? this.options.compression : request.compression;
-    const own = request.compression === undefined || asked?.underPressure === true;
-    const done = asked !== null && own ? this.metrics.shadow.eased(asked) : asked;
+    const own = request.compression === undefined || asked?.adaptive === true;
+    const done = asked !== null && own ? this.metrics.shadow.eased(asked, this.options.compressors) : asked;
     const events = this.inner.submit({ ...request, compression: done }, signal);
     const watched: AsyncIterableIterator<GenerateEvent> = {
       next: async () => {
         const result = await events.next();
-        if (result.done !== true) this.#look(request, asked, done, result.value);
+        if (result.done !== true) this.#look(request, own ? asked : null, done, result.value);
         return result;
       },
       return: async () => await events.return?.() ?? { done: true, value: undefined },
@@ -91,11 +90,11 @@ export class ShadowGuard implements MeasuredScheduler {
     event: GenerateEvent,
   ): void {
     if (event.type === "token" || event.type === "admitted") return;
-    if (event.type === "finished" && asked !== null && done !== null) {
+    if (event.type === "finished" && done !== null) {
       const { compression: usage, completionTokens } = event;
       const compressed = usage !== null && usage.bytesAfter < usage.bytesBefore;
       if (compressed && nextFloat(this.options.random) < this.options.rate) {
-        const tokens = Math.min(TOKENS_MAX, completionTokens);
+        const tokens = Math.min(SHADOW_TOKENS_MAX, completionTokens);
         this.#put({ request, asked, done, tokens, pictureBytes: pictureBytes(request) });
       }
     }
@@ -104,7 +103,7 @@ export class ShadowGuard implements MeasuredScheduler {
 
   #put(candidate: Candidate): void {
     const bytes = this.#waiting.reduce((sum, { pictureBytes }) => sum + pictureBytes, candidate.pictureBytes);
-    if (this.#closed || this.#waiting.length === WAITING_MAX || bytes > PICTURE_BYTES_MAX) {
+    if (this.#closed || this.#waiting.length === SHADOW_WAITING_MAX || bytes > SHADOW_PICTURE_BYTES_MAX) {
       this.metrics.shadow.dropped++;
     } else this.#waiting.push(candidate);
   }

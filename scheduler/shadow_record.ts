@@ -1,5 +1,8 @@
 /** What shadow runs have seen, by method and ratio, and how far the server's own ratios are backed off for it. */
+import { SHADOW_KEYS_MAX } from "../lib/core/limits.ts";
+import { withSmaller } from "../lib/engine/compress/learned.ts";
 import { meanPoolFactor } from "../lib/engine/compress/mean_pool.ts";
+import type { LearnedFacts } from "../lib/engine/compress/segments.ts";
 import type { Compression } from "./messages.ts";
 
 /** Agreement below which a ratio is backed off: of ten tokens two may come after the first that differs. */
@@ -10,8 +13,6 @@ const NEWEST_SHARE = 0.2;
 /** What a ratio is multiplied by at each step back. */
 const STEP_BACK = 0.8;
 const STEPS_MAX = 8;
-/** Methods and ratios that are told apart; clients choose ratios, so there is an end to them. */
-const KEYS_MAX = 64;
 
 export interface ShadowFigures {
   readonly method: string;
@@ -37,6 +38,7 @@ export interface ShadowToken {
 
 export class ShadowRecord {
   readonly #figures = new Map<string, ShadowFigures>();
+  /** Two at most: of the server's default and of `auto`. */
   readonly #backings = new Map<string, Backing>();
   /** Requests that found no place to wait for their second answer, or lost it, or failed. */
   dropped = 0;
@@ -45,9 +47,12 @@ export class ShadowRecord {
     return this.#figures.values();
   }
 
-  /** Two answers to one request: `asked` is what the server would do if nothing were backed off, `done` what it did. */
+  /**
+   * Two answers to one request: `asked` is what the server would do if nothing were backed off, null where the client
+   * chose, which is counted and judges nothing; `done` is what was done.
+   */
   seen(
-    asked: Compression,
+    asked: Compression | null,
     done: Compression,
     compressed: readonly ShadowToken[],
     whole: readonly ShadowToken[],
@@ -67,28 +72,31 @@ export class ShadowRecord {
         equalTokens: 0,
         logprobDifference: 0,
       };
-    if (known !== undefined || this.#figures.size < KEYS_MAX) this.#figures.set(key, figures);
+    if (known !== undefined || this.#figures.size < SHADOW_KEYS_MAX) this.#figures.set(key, figures);
     figures.runs++;
     figures.tokens += whole.length;
     figures.equalTokens += equal;
     figures.logprobDifference += difference;
-    this.#judge(keyOf(asked), equal / Math.max(1, whole.length));
+    if (asked !== null) this.#judge(keyOf(asked), equal / Math.max(1, whole.length));
   }
 
-  /** The server's choice, backed off as far as was found necessary; null when nothing smaller is left. */
-  eased(asked: Compression): Compression | null {
+  /**
+   * The server's choice, backed off as far as was found necessary; null when nothing smaller is left. `compressors`:
+   * what was trained.
+   */
+  eased(asked: Compression, compressors: readonly LearnedFacts[] = []): Compression | null {
     const steps = this.#backings.get(keyOf(asked))?.steps ?? 0;
     if (steps === 0 || !("ratio" in asked.size)) return asked;
     const { ratio } = asked.size;
+    if (asked.method === "learned") return withSmaller(asked, steps, compressors);
     if (asked.method !== "mean-pool") return { ...asked, size: { ratio: ratio * STEP_BACK ** steps } };
     const factor = meanPoolFactor(ratio)! - steps;
     return factor < 2 ? null : { ...asked, size: { ratio: 1 - 1 / factor } };
   }
 
   #judge(key: string, agreement: number): void {
-    const known = this.#backings.get(key);
-    const backing = known ?? { steps: 0, runs: 0, agreement: 1 };
-    if (known !== undefined || this.#backings.size < KEYS_MAX) this.#backings.set(key, backing);
+    const backing = this.#backings.get(key) ?? { steps: 0, runs: 0, agreement: 1 };
+    this.#backings.set(key, backing);
     backing.runs++;
     const share = Math.max(NEWEST_SHARE, 1 / backing.runs);
     backing.agreement += share * (agreement - backing.agreement);

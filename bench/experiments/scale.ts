@@ -85,6 +85,7 @@ async function world(device: Device, policy: string): Promise<World> {
       ...usualCompression(method as MethodName, Number(ratio)),
       protect: [],
       underPressure: false,
+      adaptive: false,
       minTokens: 0,
     },
     maxNumSeqs: SEQUENCES_MAX,

@@ -217,7 +217,7 @@ export function createMetrics(service: Service): ServerMetrics {
     "Caches written shorter, by what for: the request asked, memory was short, or it was expected to pay.",
     ["for"],
     ({ compressed, shrunk, paid }) =>
-      by("for", { request: Math.max(0, compressed - shrunk - paid), memory: shrunk, gain: paid }),
+      by("for", { request: compressed - shrunk - paid, memory: shrunk, gain: paid }),
   );
   const ofShadow = (read: (figures: ShadowFigures) => number) => ({ shadow }: SchedulerMetrics) =>
     Array.from(

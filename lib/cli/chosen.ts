@@ -81,7 +81,7 @@ function copies({ facts, compression }: Chosen): string {
   const shorter = "ratio" in asked ? `${method}:${asked.ratio}` : `${method} with ${asked.budget} slots`;
   const codes = quantise === null ? [] : [`int${quantise.bits}`];
   const name = (method === "none" ? codes : [shorter, ...codes]).join(":");
-  if (underPressure) return `; when it runs short ${name} makes room`;
+  if (underPressure) return `; when it pays or memory is short ${name} makes room`;
   return `; a prompt of ${compressibleTokens(facts, compression)} fits with its copy by ${name}`;
 }
 

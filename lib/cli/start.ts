@@ -173,7 +173,8 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
     const scheduler = guarded(bare, {
       rate: options.shadowRate,
       random: systemRandom,
-      compression: options.kvCompress,
+      compression,
+      compressors: facts.compressors,
     });
     service.open({
       scheduler,

@@ -106,7 +106,7 @@ export function readWindow(text: string): WindowLimits {
   return { items, tokens, waitMs };
 }
 
-/** METHOD[:RATIO][:int8|int4]; `none` is null, `auto` waits until memory is short. */
+/** METHOD[:RATIO][:int8|int4]; `none` is null, `auto` compresses when it pays or memory is short. */
 export function readCompression(text: string): Compression | null {
   const { method, ratio, quantize } = compressionFields(text);
   if (Number.isNaN(ratio)) {

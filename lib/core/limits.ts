@@ -24,6 +24,8 @@ export const PROMPT_CHARACTERS_MAX = 4 * MIB;
 /** Stop strings of one request, and the longest of them (characters). */
 export const STOP_STRINGS_MAX = 4;
 export const STOP_STRING_CHARACTERS_MAX = 256;
+/** Messages of one request that compression leaves alone: each is rendered and tokenized once more to be found. */
+export const PROTECTED_MESSAGES_MAX = 8;
 /** Longest `cache_salt`, characters. */
 export const CACHE_SALT_CHARACTERS_MAX = 256;
 /** Most alternatives reported a token. */
@@ -48,5 +50,12 @@ export const IMAGE_CACHE_BYTES = 64 * MIB;
 export const STREAM_EVENTS_MAX = 256;
 /** Messages an actor's mailbox holds. Every sender is bounded by admission, so a full mailbox is our mistake. */
 export const MAILBOX_MESSAGES_MAX = 16_384;
+/** Requests that wait for their second answer by the shadow guard, and the bytes of their pictures. */
+export const SHADOW_WAITING_MAX = 8;
+export const SHADOW_PICTURE_BYTES_MAX = 64 * MIB;
+/** Tokens of an answer that it compares. */
+export const SHADOW_TOKENS_MAX = 256;
+/** Methods and ratios that it tells apart; clients choose ratios, so there is an end to them. */
+export const SHADOW_KEYS_MAX = 64;
 /** Interval of SSE comments while a request waits. */
 export const KEEP_ALIVE_MS = 5_000;

@@ -105,9 +105,10 @@ testServer("learned compression by default, with weights of the binary format", 
     const compressor = `${dir}/c.bin`, size = { ratio: 1 - 1 / 3 };
     const kvCompress = {
       ...{ method: "learned", size, settings: {}, rerotate: false, quantise: null } as const,
-      ...{ underPressure: false, minTokens: 0, protect: [] },
+      ...{ underPressure: false, adaptive: false, minTokens: 0, protect: [] },
     };
-    const server = await start({ compressor, kvCompress });
+    // The shadow guard hands the default on: with what was trained for it.
+    const server = await start({ compressor, kvCompress, shadowRate: 0.5 });
     try {
       const { body } = await post(server, "completions", {
         prompt: [5, ...new Array(31).fill(9)],

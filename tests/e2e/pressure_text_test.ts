@@ -53,7 +53,9 @@ for (
     // A prompt alone is too short for auto, so that only memory makes it compress.
     const auto = compression({ method: "auto", ...fields, min_tokens: PROMPT_TOKENS + 1 });
     // After short answers it expects short ones, and lets more begin than have room to end.
-    for (let i = 0; i < SHORT_ANSWERS; i++) await answer(small, prompts[0], { compression: null, maxTokens: 1 });
+    for (let i = 0; i < SHORT_ANSWERS; i++) {
+      await answer(small, prompts[0], { compression: null, maxTokens: 1 });
+    }
     const answers = await Promise.all(
       prompts.map((tokens) => answer(small, tokens, { compression: auto, maxTokens: ANSWER_TOKENS })),
     );

@@ -7,7 +7,8 @@ import type { Compression } from "../../scheduler/messages.ts";
 export function compressionBy(
   method: MethodName,
   ratio: number,
-  when: Partial<Pick<Compression, "underPressure" | "minTokens" | "quantise">> = {},
+  when: Partial<Pick<Compression, "underPressure" | "adaptive" | "minTokens" | "quantise">> = {},
 ): Compression {
-  return { ...usualCompression(method, ratio), underPressure: false, minTokens: 0, protect: [], ...when };
+  const always = { underPressure: false, adaptive: false, minTokens: 0, protect: [] };
+  return { ...usualCompression(method, ratio), ...always, ...when };
 }

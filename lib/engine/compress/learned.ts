@@ -66,3 +66,16 @@ export function withTrained<C extends Compression>(
     }`,
   };
 }
+
+/** With the factor that stands `steps` places below its own among the trained ones; null where there is none. */
+export function withSmaller<C extends Compression>(
+  compression: C,
+  steps: number,
+  compressors: readonly LearnedFacts[],
+): C | null {
+  const own = factorOf(compression.size);
+  const smaller = compressors.filter(({ factor }) => factor < own).sort((a, b) => b.factor - a.factor);
+  const trained = smaller[steps - 1];
+  if (trained === undefined) return null;
+  return { ...compression, size: { ratio: 1 - 1 / trained.factor }, settings: settingsOf(trained) };
+}

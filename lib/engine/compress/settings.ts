@@ -33,7 +33,7 @@ class Wrong extends Error {
   }
 }
 
-/** `record` is a JSON object whose policy fields (who is protected, when it pays) the caller has taken out. */
+/** `none` without quantisation is all of the cache as it is. `record` is a JSON object whose policy fields (who is protected, when it pays) the caller has taken out. */
 export function parseCompression(record: Readonly<Record<string, unknown>>): ParsedCompression {
   try {
     return { ok: true, compression: parse(record) };
@@ -54,9 +54,6 @@ function parse(record: Readonly<Record<string, unknown>>): Compression {
     }
   }
   const quantise = quantisationOf(record);
-  if (method === "none" && quantise === null) {
-    throw new Wrong("quantize", "none needs quantize: it keeps all slots");
-  }
   const size = method === "none" ? wholeSize(record) : sizeOf(record);
   const problem = sizeProblem(size);
   if (problem !== null) throw new Wrong("ratio" in size ? "ratio" : "budget", problem);

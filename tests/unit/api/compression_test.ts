@@ -8,7 +8,7 @@ Deno.test("compressionOf: both forms, none and absence", () => {
   assert.deepEqual(compressionOf({ method: "mean-pool", ratio: 0.5 }), half);
   assert.deepEqual(compressionOf("mean-pool:0.5"), half);
   assert.equal(compressionOf("none"), null);
-  assert.equal(compressionOf({ method: "none", ratio: 0.5 }), null);
+  assert.equal(compressionOf({ method: "none", ratio: 0, min_tokens: 64, protect: [] }), null);
   assert.equal(compressionOf(null), undefined);
   assert.equal(compressionOf(undefined), undefined);
 });
@@ -79,6 +79,20 @@ Deno.test("compressionOf names the field inside kv_compression, or the short for
   assert.equal(param({ method: "knorm", ratio: 0.5, quantize: "int2" }), "kv_compression.quantize");
   assert.equal(param({ method: "knorm", ratio: 0.5, protect: "system" }), "kv_compression.protect");
   assert.equal(param({ method: "knorm", ratio: 0.5, protect: ["user"] }), "kv_compression.protect");
+  assert.equal(param("none:0.5"), "kv_compression");
+  for (
+    const [field, value] of Object.entries({
+      ratio: 0.5,
+      budget: 9,
+      min_tokens: -5,
+      protect: ["bogus"],
+      rerotate: "yes",
+      tail: "group",
+      window_size: 8,
+    })
+  ) {
+    assert.equal(param({ method: "none", [field]: value }), `kv_compression.${field}`);
+  }
   for (const method of ["mean-pool", "look-m", "chunkkv"]) {
     assert.equal(param({ method, ratio: 0.5, protect: ["system"] }), "kv_compression.protect");
   }

@@ -47,12 +47,18 @@ Deno.test("metrics: counters follow the scheduler's and do not grow by being rea
   metrics.generatedTokens = 30;
   metrics.finished.length = 2;
   metrics.stepFailures.decode = 1;
+  metrics.compressed = 7;
+  metrics.shrunk = 2;
+  metrics.paid = 1;
   await scrape(app);
   const samples = await scrape(app);
   assert.equal(samples.get("fastcache_completion_tokens_total"), 30);
   assert.equal(samples.get('fastcache_requests_total{end="length"}'), 2);
   assert.equal(samples.get('fastcache_requests_total{end="cancelled"}'), 0);
   assert.equal(samples.get('fastcache_step_failures_total{stage="decode"}'), 1);
+  for (const [reason, count] of Object.entries({ request: 4, memory: 2, gain: 1 })) {
+    assert.equal(samples.get(`fastcache_compressions_total{for="${reason}"}`), count);
+  }
 });
 
 Deno.test("metrics: requests are counted by route and status, and clients cannot add labels", async () => {

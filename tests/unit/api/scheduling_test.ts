@@ -71,11 +71,12 @@ Deno.test("scheduling: a key tells tenants apart, also on an open server, and ne
   assert(!one.includes("one"));
 });
 
-Deno.test("scheduling: kv_compression auto waits for pressure, with the ratio that is asked for", async () => {
+Deno.test("scheduling: kv_compression auto compresses when it pays or memory is short, with the ratio that is asked for", async () => {
   const compressionOf = async (kv_compression: unknown) => (await requestFor({ kv_compression })).compression;
   const auto = compressionBy("keydiff", 0.5, { underPressure: true, minTokens: 256 });
-  assert.deepEqual(await compressionOf("auto"), auto);
-  assert.deepEqual(await compressionOf({ method: "auto" }), auto);
+  assert.deepEqual(await compressionOf("auto"), { ...auto, adaptive: true });
+  assert.deepEqual(await compressionOf({ method: "auto", ratio: null }), { ...auto, adaptive: true });
+  assert.deepEqual(await compressionOf("auto:0.5"), auto);
   assert.deepEqual(await compressionOf("auto:0.75"), { ...auto, size: { ratio: 0.75 } });
   assert.deepEqual(await compressionOf({ method: "auto", ratio: 0.25 }), { ...auto, size: { ratio: 0.25 } });
   assert.equal(await compressionOf("none"), null);

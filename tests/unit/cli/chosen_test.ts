@@ -55,6 +55,11 @@ Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default 
     compressing[2],
     "KV pool: 8.0 MiB, 3264 tokens in f16; a prompt of 2176 fits with its copy by knorm:0.5",
   );
+  const auto = compressionBy("keydiff", 0.5, { underPressure: true });
+  assert.equal(
+    chosenLines({ ...chosen, compression: auto })[2],
+    "KV pool: 8.0 MiB, 3264 tokens in f16; when it pays or memory is short keydiff:0.5 makes room",
+  );
   assert.equal(
     chosenLines({ ...chosen, contiguous: true })[2],
     "KV pool: 8.0 MiB, 3264 tokens in f16, one run a request",

@@ -81,9 +81,9 @@ const WRONG: Readonly<Record<string, readonly [wish: Record<string, unknown>, fi
   "unknown bits": [{ method: "knorm", ratio: 0.5, quantize: "int2" }, "quantize"],
   "an unknown tail": [{ method: "knorm", ratio: 0.5, quantize: "int8", tail: "cut" }, "tail"],
   "a tail of nothing": [{ method: "knorm", ratio: 0.5, tail: "group" }, "tail"],
-  "no compression at all": [{ method: "none" }, "quantize"],
-  "nothing removed, by half": [{ method: "none", ratio: 0.5, quantize: "int8" }, "ratio"],
-  "nothing removed, to a budget": [{ method: "none", budget: 5, quantize: "int8" }, "budget"],
+  "nothing removed, by half": [{ method: "none", ratio: 0.5 }, "ratio"],
+  "packed only, by half": [{ method: "none", ratio: 0.5, quantize: "int8" }, "ratio"],
+  "packed only, to a budget": [{ method: "none", budget: 5, quantize: "int8" }, "budget"],
   "re-rotation in words": [{ method: "knorm", ratio: 0.5, rerotate: "yes" }, "rerotate"],
 };
 

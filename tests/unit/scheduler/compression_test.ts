@@ -46,9 +46,15 @@ Deno.test("parseCompression reads a method with its settings, none, and how smal
   assert.equal(parsed({ method: "snapkv", budget: 20, window_size: 8 })?.settings.window_size, 8);
 });
 
-Deno.test("parseCompression of auto waits until memory is short, and for caches worth it", () => {
+Deno.test("parseCompression of auto compresses when it pays or memory is short, and caches worth it", () => {
   const auto = parsed({ method: "auto" });
-  assert.deepEqual(auto, compressionBy("keydiff", 0.5, { underPressure: true, minTokens: 256 }));
+  const usual = compressionBy("keydiff", 0.5, { underPressure: true, minTokens: 256 });
+  assert.deepEqual(auto, { ...usual, adaptive: true });
+  assert.deepEqual(
+    parsed({ method: "auto", min_tokens: 256 }),
+    usual,
+    "what names anything is the client's choice",
+  );
   assert.deepEqual(parsed({ method: "auto", ratio: 0.25, min_tokens: 0 })?.size, { ratio: 0.25 });
 });
 

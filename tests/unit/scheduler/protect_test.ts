@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { RequestError } from "../../../lib/core/errors.ts";
+import { PROTECTED_MESSAGES_MAX } from "../../../lib/core/limits.ts";
 import type { TemplateMessage } from "../../../lib/text/text.ts";
 import { messageSpans } from "../../../scheduler/protect.ts";
 
@@ -54,4 +56,23 @@ Deno.test("messageSpans joins messages that stand side by side", () => {
     first: 0,
     count: 4,
   }]);
+});
+
+Deno.test("messageSpans encodes once for each protected message, and refuses more of them than the limit before the first", () => {
+  const talk = (systems: number) => [...new Array<TemplateMessage>(systems).fill(SYSTEM), ...TALK.slice(1)];
+  let encoded = 0;
+  const ask = (messages: readonly TemplateMessage[]) =>
+    messageSpans(messages, ["system", "last_user"], encode(messages), (others) => {
+      encoded++;
+      return encode(others);
+    });
+  assert.equal(ask(talk(PROTECTED_MESSAGES_MAX - 1)).length, PROTECTED_MESSAGES_MAX);
+  assert.equal(encoded, PROTECTED_MESSAGES_MAX);
+  for (const systems of [PROTECTED_MESSAGES_MAX, 4000]) {
+    assert.throws(
+      () => ask(talk(systems)),
+      (error) => error instanceof RequestError && error.param === "kv_compression.protect",
+    );
+  }
+  assert.equal(encoded, PROTECTED_MESSAGES_MAX);
 });

@@ -97,6 +97,24 @@ Deno.test("createScheduler compresses under pressure before it preempts, and lea
   await closeIdle(large);
 });
 
+Deno.test("createScheduler counts no cache as shrunk that was not written shorter", async () => {
+  const service = scriptedService({
+    facts: SMALL,
+    scheduler: { limits: { maxNumSeqs: 3 } },
+    behaviour: { fails: (call) => call === "compress" },
+  });
+  const { scheduler: { metrics }, steps } = service;
+  const prompts = [..."ABCDEF"].map((letter) => letter + PROMPT.slice(1));
+  await Promise.all(
+    prompts.map((prompt) =>
+      answerTo(service.scheduler, requestOf(prompt, { maxTokens: LONG, compression: AUTO }))
+    ),
+  );
+  assert(steps.some((step) => step.startsWith("compress")), "memory ran short");
+  assert.deepEqual([metrics.compressed, metrics.shrunk, metrics.paid], [0, 0, 0]);
+  await closeIdle(service);
+});
+
 Deno.test("createScheduler prefills only what no prompt before had, and tells how much that was", async () => {
   const service = scriptedService();
   const ask = async (text: string, fields: Partial<GenerateRequest> = {}) => {

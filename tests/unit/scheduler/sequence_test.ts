@@ -114,7 +114,7 @@ Deno.test("Sequence that is compressed under pressure remembers the token at whi
   sequence.storedMore(6);
   for (const token of [50, 51]) sequence.took(token);
   sequence.storedMore(1);
-  sequence.compressHere();
+  sequence.compressHere("memory");
   assert.equal(sequence.compressionDue, true);
   sequence.becameCompressed();
   sequence.lostCache();

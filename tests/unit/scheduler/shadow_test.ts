@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
+import { SHADOW_WAITING_MAX } from "../../../lib/core/limits.ts";
 import { seededRandom } from "../../../lib/core/random.ts";
+import { keptOf } from "../../../scheduler/compression.ts";
+import type { Compression, GenerateRequest } from "../../../scheduler/messages.ts";
 import { ShadowGuard } from "../../../scheduler/shadow.ts";
 import { ShadowRecord } from "../../../scheduler/shadow_record.ts";
 import { compressionBy } from "../../support/compressions.ts";
@@ -71,13 +74,59 @@ Deno.test("ShadowGuard drops what finds no place to wait", async () => {
   const { service, guard } = guardOf({ behaviour: { delay: () => setImmediate() } });
   const prompts = [..."ABCDEFGHIJKL"].map((letter) => requestOf(letter + PROMPT));
   await Promise.all(prompts.map((request) => answerTo(guard, request)));
-  // All have ended by the time the first end is read: one runs, eight wait.
-  assert.equal(guard.metrics.shadow.dropped, prompts.length - 1 - 8);
+  // All have ended by the time the first end is read: one runs, as many as may wait do.
+  assert.equal(guard.metrics.shadow.dropped, prompts.length - 1 - SHADOW_WAITING_MAX);
   await guard.drain(0);
   await closeIdle(service);
 });
 
 const tokens = (...ids: number[]) => ids.map((id) => ({ id, logprob: -0.5 }));
+
+/** The default compression, and `auto` as a request has it that names nothing beside it. */
+const AUTO = compressionBy("keydiff", 0.5, { underPressure: true, adaptive: true });
+
+Deno.test("ShadowGuard backs off its default and auto that names nothing, and changes nothing that a request names", async () => {
+  const service = scriptedService(), { scheduler } = service;
+  const done: GenerateRequest["compression"][] = [];
+  const guard = new ShadowGuard({
+    metrics: scheduler.metrics,
+    submit(request, signal) {
+      done.push(request.compression);
+      return scheduler.submit(request, signal);
+    },
+    snapshot: () => scheduler.snapshot(),
+    drain: (deadlineMs) => scheduler.drain(deadlineMs),
+    checkIntegrity: () => scheduler.checkIntegrity(),
+    close: () => scheduler.close(),
+  }, { rate: 0.5, random: { nextUint32: () => 2 ** 32 - 1 }, compression: KNORM });
+  const named = { ...AUTO, adaptive: false };
+  const asks = [undefined, AUTO, named, KNORM, null];
+  for (const asked of [KNORM, AUTO]) {
+    for (let run = 0; run < 8; run++) guard.metrics.shadow.seen(asked, asked, tokens(1), tokens(2));
+  }
+  for (const compression of asks) await answerTo(guard, requestOf(PROMPT, { compression }));
+  const less = { size: { ratio: 0.4 } };
+  assert.deepEqual(done, [{ ...KNORM, ...less }, { ...AUTO, ...less }, named, KNORM, null]);
+  await closeIdle(service);
+});
+
+Deno.test("ShadowGuard counts runs of what a request named, and backs nothing off for them", async () => {
+  const { service, guard } = guardOf();
+  const { shadow } = guard.metrics;
+  const runs = async (count: number, compression: Compression | undefined) => {
+    const before = [...shadow.figures()][0]?.runs ?? 0;
+    for (let run = 1; run <= count; run++) {
+      await answerTo(guard, requestOf(PROMPT, { compression }));
+      await until(() => [...shadow.figures()][0]?.runs === before + run);
+    }
+  };
+  await runs(10, KNORM);
+  assert.deepEqual(shadow.eased(KNORM), KNORM);
+  await runs(8, undefined);
+  assert.deepEqual(shadow.eased(KNORM)?.size, { ratio: 0.4 });
+  await guard.drain(0);
+  await closeIdle(service);
+});
 
 Deno.test("ShadowRecord backs a ratio off when answers stop agreeing, step by step, and not before", () => {
   const record = new ShadowRecord();
@@ -98,6 +147,33 @@ Deno.test("ShadowRecord takes a factor from mean-pool, and compression itself wh
   assert.deepEqual(record.eased(third)?.size, { ratio: 0.5 });
   for (let run = 0; run < 8; run++) differ();
   assert.equal(record.eased(third), null);
+});
+
+Deno.test("ShadowRecord takes the next smaller trained factor of learned, with its settings, and compression itself where none is left", () => {
+  const factors = [2, 10, 5, 3].map((factor) => ({ factor, minGroups: factor, images: true }));
+  const by = ({ factor, minGroups, images }: typeof factors[number]) => ({
+    ...compressionBy("learned", 1 - 1 / factor),
+    settings: { min_groups: minGroups, images },
+  });
+  const record = new ShadowRecord(), fifth = by(factors[2]);
+  const differ = () => record.seen(fifth, fifth, tokens(1), tokens(2));
+  for (const next of [factors[3], factors[0]]) {
+    for (let run = 0; run < 8; run++) differ();
+    const eased = record.eased(fifth, factors);
+    assert.deepEqual(eased, by(next));
+    assert.deepEqual(keptOf(eased!, 60, 1, []), Uint32Array.of(60 / next.factor), "it can be done");
+  }
+  for (let run = 0; run < 8; run++) differ();
+  assert.equal(record.eased(fifth, factors), null);
+});
+
+Deno.test("ShadowRecord judges the server's own choice however many ratios clients have named", () => {
+  const record = new ShadowRecord();
+  for (let ratio = 1; ratio < 200; ratio++) {
+    record.seen(null, compressionBy("streaming", ratio / 200), tokens(1), tokens(2));
+  }
+  for (let run = 0; run < 8; run++) record.seen(KNORM, KNORM, tokens(1), tokens(2));
+  assert.deepEqual(record.eased(KNORM)?.size, { ratio: 0.4 });
 });
 
 Deno.test("ShadowRecord leaves a ratio whose answers agree, and counts a shorter answer as one that differs", () => {
