@@ -5,7 +5,7 @@ import type { CompressSequence } from "../../lib/engine/engine.ts";
 import { parseCompression } from "../../lib/engine/compress/settings.ts";
 import { openModel } from "../../lib/model/directory.ts";
 import type { KvDtype } from "../../lib/ops/kv.ts";
-import { testModel } from "../support/backends.ts";
+import { testDevices, testModel } from "../support/backends.ts";
 import { CompressedPrompt, PageDeck, sampledBy } from "../support/compressed.ts";
 import { fixtures } from "../support/fixtures.ts";
 import {
@@ -115,7 +115,7 @@ for (const [method, list] of cases) {
   });
 }
 
-testModel("what kvpress keeps goes on as it does, f16 KV", async (backend) => {
+testDevices("what kvpress keeps goes on as it does, f16 KV", async (backend) => {
   const model = await openModel(fixture.dir);
   const engine = new LocalEngine(backend, model, { ...SIZING, kvDtype: "f16" });
   for (const one of GOLDENS.cases) await check(engine, "f16", one);

@@ -72,6 +72,13 @@ export function testModel(name: string, run: (backend: Backend) => Promise<void>
   }
 }
 
+/** As {@link testModel} on devices alone: for long cases that the oracle goes through in f32. */
+export function testDevices(name: string, run: (backend: Backend) => Promise<void>): void {
+  for (const candidate of DEVICES) {
+    register(candidate, name, async () => await run(await candidate.open()));
+  }
+}
+
 /**
  * Registers a test that every device computes what the oracle does. `run` computes one case on the backend it is
  * given, from seeded numbers, and returns the results to compare.
