@@ -27,6 +27,8 @@ export interface DotPlot {
 const COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73"];
 const LINE_HEIGHT = 18;
 const PANEL_WIDTH = 190;
+/** Panels in a row. */
+const COLUMNS = 4;
 
 export function dotPlot({ title, dots, panels, names, series, axis, marks }: DotPlot): Specification {
   const colour = {
@@ -48,13 +50,16 @@ export function dotPlot({ title, dots, panels, names, series, axis, marks }: Dot
     ...LOOKS,
     title,
     spacing: 16,
-    hconcat: panels.map((panel, index) => {
+    columns: COLUMNS,
+    concat: panels.map((panel, index) => {
       const y = {
         field: "name",
         type: "nominal",
         title: null,
         sort: names,
-        axis: { labels: index === 0, ticks: false, grid: true, domain: false, labelLimit: 320 },
+        // Every panel has every name, so that the labels of a row's first panel are right for all.
+        scale: { domain: names },
+        axis: { labels: index % COLUMNS === 0, ticks: false, grid: true, domain: false, labelLimit: 320 },
       };
       return {
         title: panel,
