@@ -37,7 +37,7 @@ export const learned: Method = {
   sizeProblem(size) {
     if (!("ratio" in size)) return "learned takes a ratio it was trained for, no budget";
     return meanPoolFactor(size.ratio) === null
-      ? `ratio of learned must make 1 / (1 - ratio) a whole number (0.5, 0.75, 0.8, …), got ${size.ratio}`
+      ? `ratio of learned must make 1 / (1 - ratio) a whole number it was trained for (2 is 0.5, 3 is 0.666666667, 5 is 0.8), got ${size.ratio}`
       : null;
   },
   variant: ({ size }) => factorOf(size),

@@ -77,7 +77,9 @@ function withoutMethod(record: Readonly<Record<string, unknown>>): Wrong {
 
 function methodOf(value: unknown): MethodName {
   const method = METHOD_NAMES.find((name) => name === value);
-  if (method === undefined) throw new Wrong("method", `the method must be one of ${METHOD_NAMES.join(", ")}`);
+  if (method === undefined) {
+    throw new Wrong("method", `no method is called ${shown(value)}; there are ${METHOD_NAMES.join(", ")}`);
+  }
   return method;
 }
 
@@ -146,5 +148,7 @@ function numberOf(name: string, value: unknown, setting: Exclude<Setting, { kind
 }
 
 function shown(value: unknown): string {
-  return value === undefined ? "nothing" : JSON.stringify(value);
+  if (value === undefined) return "nothing";
+  // Short forms read what is no number as NaN.
+  return typeof value === "number" ? String(value) : JSON.stringify(value);
 }

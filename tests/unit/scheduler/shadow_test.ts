@@ -11,7 +11,7 @@ import { answerTo, requestOf, scriptedService } from "../../support/scripted_ser
 import { closeIdle, until } from "../../support/scripted_service_end.ts";
 
 const KNORM = compressionBy("knorm", 0.5);
-/** Long enough for the copy to have fewer pages. */
+/** Long enough for a copy of half to have fewer pages. */
 const PROMPT = "A_PROMPT_OF_TWENTY_FOUR_";
 
 function guardOf(options: Parameters<typeof scriptedService>[0] = {}, compression = KNORM, rate = 1) {
@@ -31,6 +31,15 @@ Deno.test("ShadowGuard answers a compressed request again when nothing runs, and
   // The first token comes from the whole cache in both; the scripted device answers otherwise from another cache.
   assert(figures.equalTokens >= 1 && figures.equalTokens < 8, `${figures.equalTokens}`);
   assert.equal(guard.metrics.compressed, 2, "the request, and the answer that is compared");
+  await closeIdle(service);
+});
+
+Deno.test("ShadowGuard compares a cache that lost a slot and no page", async () => {
+  const { service, guard } = guardOf({}, compressionBy("knorm", 0.05));
+  const { end } = await answerTo(guard, requestOf(PROMPT));
+  assert(end.type === "finished" && end.compression !== null);
+  assert.equal(end.compression.bytesAfter, end.compression.bytesBefore);
+  await until(() => guard.snapshot().sequences === 0 && [...guard.metrics.shadow.figures()].length === 1);
   await closeIdle(service);
 });
 
