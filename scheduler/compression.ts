@@ -40,7 +40,7 @@ export function parseCompression(asked: Readonly<Record<string, unknown>>): Pars
   }
   const size = "budget" in rest || !underPressure ? {} : { ratio: AUTO_RATIO };
   const parsed = parseMethod({ ...size, ...rest, method: underPressure ? AUTO_METHOD : method });
-  if (!parsed.ok) return parsed;
+  if (!parsed.ok) return withAuto(parsed.problem);
   const protect = protectOf(messages ?? [], parsed.compression.method);
   if ("ok" in protect) return protect;
   const { compression } = parsed;
@@ -67,6 +67,12 @@ function protectOf(
     return wrong("value", `${method} does not choose slots one by one, so that none can be protected`);
   }
   return PROTECTED.filter((name) => asked.includes(name));
+}
+
+/** A problem with the method's name ends in the names there are; `auto` is one that the engine does not know. */
+function withAuto(problem: SettingsProblem): ParsedCompression {
+  const message = problem.field === "method" ? `${problem.message}, and auto` : problem.message;
+  return { ok: false, problem: { ...problem, message } };
 }
 
 /** Slots that remain in each layer of `slots` stored ones, or null when nothing would be saved. */

@@ -87,3 +87,11 @@ Deno.test("packingOf counts whole groups of each layer and the pages of all thei
   assert.deepEqual(packingOf(rule, Uint32Array.of(70, 31)), { slots: Uint32Array.of(64, 0), codePages: 4 });
   assert.equal(packingOf(packRule(compressionBy("knorm", 0.5), facts), Uint32Array.of(70)), null);
 });
+
+Deno.test("parseCompression names auto among the methods that there are", () => {
+  for (const asked of [{ method: "keydif", ratio: 0.5 }, { ratio: 0.5 }]) {
+    const parsed = parseCompression(asked);
+    assert(!parsed.ok);
+    assert.match(parsed.problem.message, /keydiff.* learned, and auto$/);
+  }
+});
