@@ -164,7 +164,8 @@ async function beginStream(server: ServerProcess): Promise<() => Promise<void>> 
     body: JSON.stringify({
       ...pictureQuestion(0),
       ignore_eos: true,
-      max_completion_tokens: 200,
+      // So many that it is still running when a test has seen the server stop taking others.
+      max_completion_tokens: 800,
       stream: true,
     }),
   });

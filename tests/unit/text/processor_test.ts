@@ -43,10 +43,10 @@ Deno.test("TextProcessor.encode refuses a text with another number of placeholde
 });
 
 Deno.test("TextProcessor.encode refuses by its length alone a text that cannot fit", () => {
-  const long = "ab ".repeat(1 << 20);
+  const long = "ab ".repeat(1 << 22);
   const begun = performance.now();
   equal(code(() => llama.encode(long, "chat", [], 2048)), "context_length_exceeded");
-  equal(performance.now() - begun < 100, true, "the text was not tokenized");
+  equal(performance.now() - begun < 3_000, true, "the text was not tokenized: that takes some ten seconds");
   equal(code(() => llama.encode("ab ".repeat(600), "chat", [], 2048)), null);
 });
 
