@@ -5,6 +5,7 @@ import {
   WAITING_REQUESTS_MAX,
   WAITING_TOKENS_MAX,
 } from "../core/limits.ts";
+import { RATIO_DEFAULT } from "../engine/compress/settings.ts";
 import type { WeightStorage } from "../engine/device.ts";
 import { FACTOR_MAX } from "../model/compressor.ts";
 import type { LoadFormat } from "../model/directory.ts";
@@ -15,7 +16,6 @@ import { DYNAMIC, type Policy } from "../../scheduler/policy.ts";
 import type { WindowLimits } from "../../scheduler/window.ts";
 import { flagHelp, type FlagValues, many, one } from "./parse.ts";
 import {
-  RATIO_DEFAULT,
   readBytes,
   readChoice,
   readCompression,

@@ -20,6 +20,8 @@ export type ParsedCompression =
   | { readonly ok: true; readonly compression: Compression }
   | { readonly ok: false; readonly problem: SettingsProblem };
 
+/** Fraction removed where neither ratio nor budget is named: half. */
+export const RATIO_DEFAULT = 0.5;
 /** Largest budget: no context is longer. */
 const BUDGET_MAX = 2 ** 24;
 /** Fields beside a method's own settings. */
@@ -90,7 +92,7 @@ function sizeOf({ ratio, budget }: Readonly<Record<string, unknown>>): Size {
   if (budget !== undefined) {
     return { budget: numberOf("budget", budget, { kind: "whole", least: 1, most: BUDGET_MAX, usual: 1 }) };
   }
-  if (ratio === undefined) throw new Wrong("ratio", "name a ratio or a budget", "missing");
+  if (ratio === undefined) return { ratio: RATIO_DEFAULT };
   if (typeof ratio !== "number" || !(ratio > 0 && ratio < 1)) {
     const kind = typeof ratio === "number" ? "value" : "type";
     throw new Wrong("ratio", `ratio must be a number above 0 and below 1, got ${shown(ratio)}`, kind);
