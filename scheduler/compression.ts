@@ -20,6 +20,9 @@ export type ParsedCompression =
   | { readonly ok: true; readonly compression: Compression | null }
   | { readonly ok: false; readonly problem: SettingsProblem };
 
+/** Fields beside those of the method. */
+const POLICY_FIELDS = ["min_tokens", "protect"];
+
 /** The wish of a request or of the command line: the method with its settings, and `min_tokens`. Absent and null are one. */
 export function parseCompression(asked: Readonly<Record<string, unknown>>): ParsedCompression {
   const record = Object.fromEntries(
@@ -37,7 +40,7 @@ export function parseCompression(asked: Readonly<Record<string, unknown>>): Pars
       problem: { field: "min_tokens", kind, message: "min_tokens must be a whole number" },
     };
   }
-  const parsed = parseMethod({ ...rest, method: underPressure ? AUTO_METHOD : method });
+  const parsed = parseMethod({ ...rest, method: underPressure ? AUTO_METHOD : method }, POLICY_FIELDS);
   if (!parsed.ok) return withAuto(parsed.problem);
   const protect = protectOf(messages ?? [], parsed.compression.method);
   if ("ok" in protect) return protect;

@@ -35,23 +35,29 @@ class Wrong extends Error {
   }
 }
 
-/** `none` without quantisation is all of the cache as it is. `record` is a JSON object whose policy fields (who is protected, when it pays) the caller has taken out. */
-export function parseCompression(record: Readonly<Record<string, unknown>>): ParsedCompression {
+/**
+ * `none` without quantisation is all of the cache as it is. `record` is a JSON object whose policy fields (who is
+ * protected, when it pays) the caller has taken out; `policyFields` are their names, for the message on an unknown one.
+ */
+export function parseCompression(
+  record: Readonly<Record<string, unknown>>,
+  policyFields: readonly string[] = [],
+): ParsedCompression {
   try {
-    return { ok: true, compression: parse(record) };
+    return { ok: true, compression: parse(record, policyFields) };
   } catch (error) {
     if (!(error instanceof Wrong)) throw error;
     return { ok: false, problem: { field: error.field, kind: error.kind, message: error.message } };
   }
 }
 
-function parse(record: Readonly<Record<string, unknown>>): Compression {
+function parse(record: Readonly<Record<string, unknown>>, policyFields: readonly string[]): Compression {
   if (record.method === undefined) throw withoutMethod(record);
   const method = methodOf(record.method);
   const { settings: known, rerotates, sizeProblem } = METHODS[method];
   for (const field of Object.keys(record)) {
     if (!COMMON.includes(field) && !Object.hasOwn(known, field)) {
-      const names = [...COMMON, ...Object.keys(known)].join(", ");
+      const names = [...COMMON, ...policyFields, ...Object.keys(known)].join(", ");
       throw new Wrong(field, `${method} has no setting ${field}; it has ${names}`, "unknown");
     }
   }

@@ -94,3 +94,12 @@ Deno.test("parseCompression names auto among the methods that there are", () => 
     assert.match(parsed.problem.message, /keydiff.* learned, and auto$/);
   }
 });
+
+Deno.test("parseCompression names all fields that a method takes beside one that it does not", () => {
+  const parsed = parseCompression({ method: "snapkv", ration: 0.5 });
+  assert(!parsed.ok);
+  assert.match(
+    parsed.problem.message,
+    /it has method, ratio, budget, rerotate, quantize, tail, min_tokens, protect, window_size, kernel_size$/,
+  );
+});
