@@ -92,8 +92,7 @@ export class ShadowGuard implements MeasuredScheduler {
     if (event.type === "token" || event.type === "admitted") return;
     if (event.type === "finished" && done !== null) {
       const { compression: usage, completionTokens } = event;
-      // Not by bytes: a slot less of a page takes as many, and a run of a contiguous pool stays as it is.
-      const compressed = usage !== null && (usage.keptTokens < usage.storedTokens || done.quantise !== null);
+      const compressed = usage !== null && (usage.method !== "none" || usage.quantise !== null);
       if (compressed && nextFloat(this.options.random) < this.options.rate) {
         const tokens = Math.min(SHADOW_TOKENS_MAX, completionTokens);
         this.#put({ request, asked, done, tokens, pictureBytes: pictureBytes(request) });
