@@ -114,7 +114,8 @@ export class Emit implements Actor<StageMessages["emit"]> {
   /** Exactly one terminal event, and everything goes back. */
   #end(sequence: Sequence, event: Terminal): void {
     const { clock, drainRate, metrics, roster } = this.parts;
-    metrics.finished[event.type === "finished" ? event.reason : event.type]++;
+    const putOff = event.type === "cancelled" && sequence.request.shadow === true;
+    if (!putOff) metrics.finished[event.type === "finished" ? event.reason : event.type]++;
     roster.end(sequence, clock.now());
     drainRate.ended(clock.now(), roster.waiting > 0);
     for (const [stage, { waitMs, runMs }] of sequence.timer.visits()) {

@@ -59,6 +59,8 @@ export interface GenerateRequest {
   readonly tenant: string;
   /** Requests share cached prefixes only with those of equal salt. */
   readonly cacheSalt: string;
+  /** It repeats a request that was answered, to compare; one that is put off is not told of as cancelled. */
+  readonly shadow?: boolean;
 }
 
 /** Milliseconds of each stage and of the wait before it. A stage that was not visited is absent. */

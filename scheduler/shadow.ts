@@ -108,6 +108,11 @@ export class ShadowGuard implements MeasuredScheduler {
     } else this.#waiting.push(candidate);
   }
 
+  #putOff(candidate: Candidate): void {
+    this.metrics.shadow.putOff++;
+    this.#put(candidate);
+  }
+
   async #runWhileIdle(): Promise<void> {
     while (this.#running === null && this.#waiting.length > 0 && this.inner.snapshot().sequences === 0) {
       const candidate = this.#waiting.shift()!;
@@ -118,7 +123,7 @@ export class ShadowGuard implements MeasuredScheduler {
       const whole = compressed === null ? null : await this.#answer(candidate, null, running.signal);
       this.#running = null;
       if (compressed !== null && whole !== null) this.metrics.shadow.seen(asked, done, compressed, whole);
-      else if (running.signal.aborted) this.#put(candidate);
+      else if (running.signal.aborted) this.#putOff(candidate);
       else this.metrics.shadow.dropped++;
     }
   }
@@ -141,6 +146,7 @@ export class ShadowGuard implements MeasuredScheduler {
         compression,
         // Nobody's share of the server, and nobody's cached prompts.
         tenant: "shadow",
+        shadow: true,
       }, signal);
       for await (const event of events) {
         if (event.type === "token") answer.push({ id: event.id, logprob: event.logprob?.logprob ?? 0 });

@@ -42,6 +42,8 @@ export class ShadowRecord {
   readonly #backings = new Map<string, Backing>();
   /** Requests that found no place to wait for their second answer, or lost it, or failed. */
   dropped = 0;
+  /** Runs that gave way to a request, or to the server's end. */
+  putOff = 0;
 
   figures(): Iterable<ShadowFigures> {
     return this.#figures.values();
