@@ -209,12 +209,12 @@ export const SERVE_FLAGS = {
     },
     readChoice<"paged" | "contiguous">(["paged", "contiguous"]),
   ),
-  prefixCache: one<boolean>(
+  prefixCache: one<boolean | null>(
     {
       metavar: "on|off",
       help: "keep prompts' keys and values for prompts that begin alike",
-      fallback: true,
-      shown: "on",
+      fallback: null,
+      shown: "on, off with --pool contiguous",
     },
     readSwitch,
   ),
