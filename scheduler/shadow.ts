@@ -18,7 +18,7 @@ export interface ShadowOptions {
   /** Compression of requests that name none. */
   readonly compression: Compression | null;
   /** What was trained of the learned method. */
-  readonly compressors?: readonly LearnedFacts[];
+  readonly compressors: readonly LearnedFacts[];
 }
 
 interface Candidate {
