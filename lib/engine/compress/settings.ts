@@ -58,7 +58,7 @@ function parse(record: Readonly<Record<string, unknown>>, policyFields: readonly
   for (const field of Object.keys(record)) {
     if (!COMMON.includes(field) && !Object.hasOwn(known, field)) {
       const names = [...COMMON, ...policyFields, ...Object.keys(known)].join(", ");
-      throw new Wrong(field, `${method} has no setting ${field}; it has ${names}`, "unknown");
+      throw new Wrong(field, `no setting of this method is called ${field}; it has ${names}`, "unknown");
     }
   }
   const quantise = quantisationOf(record);

@@ -102,4 +102,7 @@ Deno.test("parseCompression names all fields that a method takes beside one that
     parsed.problem.message,
     /it has method, ratio, budget, rerotate, quantize, tail, min_tokens, protect, window_size, kernel_size$/,
   );
+  const auto = parseCompression({ method: "auto", ration: 0.5 });
+  assert(!auto.ok);
+  assert.doesNotMatch(auto.problem.message, /keydiff/, "what auto does is not what was asked for");
 });
