@@ -91,22 +91,9 @@ export class Compress implements Actor<StageMessages["compress"]> {
   /** The shorter cache becomes the sequence's cache. */
   #adopt(sequence: Sequence, endedMs: number): void {
     const { clock, pool, metrics } = this.parts;
-    const { prompt, pages, compressionPoint: point } = sequence;
-    assert(
-      prompt.compression !== null && point !== null && pages?.target,
-      "a compressed sequence has target pages",
-    );
-    const { pageBytes } = pool.shape;
-    const bytesBefore = pages.table.pages * pageBytes;
+    const { pages, compressionPoint: point } = sequence;
+    assert(point !== null && pages?.target, "a compressed sequence has target pages");
     pool.finishReplacement(pages, endedMs, clock.now());
-    sequence.compression = {
-      method: prompt.compression.method,
-      promptTokens: prompt.ids.length,
-      storedTokens: point.atTokens,
-      keptTokens: point.kept.reduce((sum, kept) => sum + kept, 0) / point.kept.length,
-      bytesBefore,
-      bytesAfter: pages.held * pageBytes,
-    };
     metrics.compressed++;
     if (point.reason === "memory") metrics.shrunk++;
     if (point.reason === "gain") metrics.paid++;

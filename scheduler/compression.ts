@@ -12,7 +12,6 @@ import type { Compression, Protected } from "./messages.ts";
  * lost least on the default model (0.7 points at half of the slots; streaming some 20: bench/LOG.md).
  */
 const AUTO_METHOD: MethodName = "keydiff";
-const AUTO_RATIO = 0.5;
 /** Caches that `auto` leaves as they are. */
 const AUTO_MIN_TOKENS = 256;
 
@@ -20,6 +19,9 @@ export type ParsedCompression =
   /** null is `none`. */
   | { readonly ok: true; readonly compression: Compression | null }
   | { readonly ok: false; readonly problem: SettingsProblem };
+
+/** Fields beside those of the method. */
+const POLICY_FIELDS = ["min_tokens", "protect"];
 
 /** The wish of a request or of the command line: the method with its settings, and `min_tokens`. Absent and null are one. */
 export function parseCompression(asked: Readonly<Record<string, unknown>>): ParsedCompression {
@@ -38,8 +40,7 @@ export function parseCompression(asked: Readonly<Record<string, unknown>>): Pars
       problem: { field: "min_tokens", kind, message: "min_tokens must be a whole number" },
     };
   }
-  const size = "budget" in rest || !underPressure ? {} : { ratio: AUTO_RATIO };
-  const parsed = parseMethod({ ...size, ...rest, method: underPressure ? AUTO_METHOD : method });
+  const parsed = parseMethod({ ...rest, method: underPressure ? AUTO_METHOD : method }, POLICY_FIELDS);
   if (!parsed.ok) return withAuto(parsed.problem);
   const protect = protectOf(messages ?? [], parsed.compression.method);
   if ("ok" in protect) return protect;

@@ -5,6 +5,7 @@ import type { Actor } from "./actor.ts";
 import type { ModelFacts } from "./admission.ts";
 import type { GenerateEvent } from "./messages.ts";
 import { paysOff } from "./break_even.ts";
+import { compressionUsage } from "./compression_usage.ts";
 import { packingOf } from "./packing.ts";
 import { LOW_WATERMARK_SHARE } from "./pressure.ts";
 import { copyPages } from "./room.ts";
@@ -38,7 +39,6 @@ export class Emit implements Actor<StageMessages["emit"]> {
     const { completion, request, prompt } = sequence;
     assert(completion !== null, "a sequence that samples has a completion");
     sequence.took(token.id);
-    if (sequence.sampled === 1) this.#accountUncompressed(sequence);
     metrics.generatedTokens++;
     // The end-of-sequence token counts and is reported, but it is not text.
     const eos = !request.ignoreEos && this.#eosTokenIds.has(token.id);
@@ -93,7 +93,7 @@ export class Emit implements Actor<StageMessages["emit"]> {
   }
 
   #finish(sequence: Sequence, reason: "stop" | "length", text: string): void {
-    const { clock, metrics } = this.parts;
+    const { clock, metrics, pool } = this.parts;
     const now = clock.now();
     const completion = sequence.completion;
     if (text !== "" && completion?.started === false) metrics.ttft.observe((now - sequence.arrivedMs) / 1000);
@@ -106,7 +106,7 @@ export class Emit implements Actor<StageMessages["emit"]> {
       text,
       completionTokens: sequence.sampled,
       cachedTokens: sequence.cachedTokens ?? 0,
-      compression: sequence.compression,
+      compression: compressionUsage(sequence, pool.shape),
       timings: sequence.timer.timings(),
     });
   }
@@ -114,7 +114,8 @@ export class Emit implements Actor<StageMessages["emit"]> {
   /** Exactly one terminal event, and everything goes back. */
   #end(sequence: Sequence, event: Terminal): void {
     const { clock, drainRate, metrics, roster } = this.parts;
-    metrics.finished[event.type === "finished" ? event.reason : event.type]++;
+    const putOff = event.type === "cancelled" && sequence.request.shadow === true;
+    if (!putOff) metrics.finished[event.type === "finished" ? event.reason : event.type]++;
     roster.end(sequence, clock.now());
     drainRate.ended(clock.now(), roster.waiting > 0);
     for (const [stage, { waitMs, runMs }] of sequence.timer.visits()) {
@@ -122,22 +123,6 @@ export class Emit implements Actor<StageMessages["emit"]> {
       metrics.stageRun[stage].observe(runMs / 1000);
     }
     sequence.channel.push(event);
-  }
-
-  /** What a completion that ends before its prompt is compressed has kept: all of it. */
-  #accountUncompressed(sequence: Sequence): void {
-    const { prompt: { compression, ids }, pages } = sequence;
-    if (compression === null || sequence.compression !== null) return;
-    assert(pages !== null, "a sequence that samples has pages");
-    const bytes = pages.table.pages * this.parts.pool.shape.pageBytes;
-    sequence.compression = {
-      method: compression.method,
-      promptTokens: ids.length,
-      storedTokens: ids.length,
-      keptTokens: ids.length,
-      bytesBefore: bytes,
-      bytesAfter: bytes,
-    };
   }
 
   #observeToken(sequence: Sequence, text: string): void {

@@ -1,7 +1,12 @@
 /** What goes into the scheduler and what comes out. Plain data. */
 import type { RequestError } from "../lib/core/errors.ts";
 import type { SamplingParams } from "../lib/engine/engine.ts";
-import type { Compression as MethodCompression, MethodName } from "../lib/engine/compress/method.ts";
+import type {
+  Compression as MethodCompression,
+  MethodName,
+  Quantisation,
+  Size,
+} from "../lib/engine/compress/method.ts";
 import type { PoolGauges } from "../pool/mod.ts";
 
 /** A part of a chat message after validation. `param` is its field path in the body, for error messages. */
@@ -54,6 +59,8 @@ export interface GenerateRequest {
   readonly tenant: string;
   /** Requests share cached prefixes only with those of equal salt. */
   readonly cacheSalt: string;
+  /** It repeats a request that was answered, to compare; one that is put off is not told of as cancelled. */
+  readonly shadow?: boolean;
 }
 
 /** Milliseconds of each stage and of the wait before it. A stage that was not visited is absent. */
@@ -61,13 +68,31 @@ export interface StageTimings {
   [stage: string]: { wait_ms: number; run_ms: number };
 }
 
+/** What a cache is compressed for: the request asked, memory was short, or it was expected to pay. */
+export type CompressionReason = "request" | "memory" | "gain";
+
+/**
+ * Why a cache stayed as it was: it is shorter than `min_tokens`; all of it would be kept; the answer ended with its first
+ * token; memory was not short and nothing was to be gained.
+ */
+export type UncompressedReason = "min_tokens" | "nothing_to_remove" | "answer_ended" | "no_need";
+
 export interface CompressionUsage {
+  /** What was done: `none` with ratio 0 where all slots stayed. */
   readonly method: MethodName;
+  readonly size: Size;
+  /** null where nothing was packed. */
+  readonly quantise: Quantisation | null;
+  readonly reason: CompressionReason | UncompressedReason;
   readonly promptTokens: number;
   /** Tokens that were stored when it was compressed: those of the prompt, and of the answer if memory was short later. */
   readonly storedTokens: number;
   /** Slots kept of these, averaged over layers. */
   readonly keptTokens: number;
+  /**
+   * Of the pages that these slots fill, as raw ones and as kept ones, the room to unpack a layer included. A contiguous
+   * pool holds a request's whole run until it ends, whatever is stored in it.
+   */
   readonly bytesBefore: number;
   readonly bytesAfter: number;
 }

@@ -15,7 +15,7 @@ import type { AdmittedPrompt } from "./admission.ts";
 import type { EventChannel } from "./channel.ts";
 import type { Completion } from "./completion.ts";
 import { keptOf } from "./compression.ts";
-import type { CompressionUsage, GenerateRequest } from "./messages.ts";
+import type { CompressionReason, GenerateRequest } from "./messages.ts";
 import type { TimedStage } from "./metrics.ts";
 import { packingOf } from "./packing.ts";
 import type { Picture } from "./pictures.ts";
@@ -46,9 +46,6 @@ const NEXT_STATES: Readonly<Record<SequenceState, readonly SequenceState[]>> = {
   emit: ["compress", "decode", "ended"],
   ended: [],
 };
-
-/** What a cache is compressed for: the request asked, memory was short, or it was expected to pay. */
-export type CompressionReason = "request" | "memory" | "gain";
 
 /** When and why a sequence is compressed, and into what. */
 export interface CompressionPoint {
@@ -85,7 +82,6 @@ export class Sequence implements Ranked {
   readonly #generated: number[] = [];
   #compressionPoint: CompressionPoint | null = null;
   #compressed = false;
-  compression: CompressionUsage | null = null;
 
   constructor(
     readonly request: GenerateRequest,

@@ -18,7 +18,7 @@ export interface ShadowOptions {
   /** Compression of requests that name none. */
   readonly compression: Compression | null;
   /** What was trained of the learned method. */
-  readonly compressors?: readonly LearnedFacts[];
+  readonly compressors: readonly LearnedFacts[];
 }
 
 interface Candidate {
@@ -92,8 +92,7 @@ export class ShadowGuard implements MeasuredScheduler {
     if (event.type === "token" || event.type === "admitted") return;
     if (event.type === "finished" && done !== null) {
       const { compression: usage, completionTokens } = event;
-      // Not by bytes: a slot less of a page takes as many, and a run of a contiguous pool stays as it is.
-      const compressed = usage !== null && (usage.keptTokens < usage.storedTokens || done.quantise !== null);
+      const compressed = usage !== null && (usage.method !== "none" || usage.quantise !== null);
       if (compressed && nextFloat(this.options.random) < this.options.rate) {
         const tokens = Math.min(SHADOW_TOKENS_MAX, completionTokens);
         this.#put({ request, asked, done, tokens, pictureBytes: pictureBytes(request) });
@@ -109,6 +108,11 @@ export class ShadowGuard implements MeasuredScheduler {
     } else this.#waiting.push(candidate);
   }
 
+  #putOff(candidate: Candidate): void {
+    this.metrics.shadow.putOff++;
+    this.#put(candidate);
+  }
+
   async #runWhileIdle(): Promise<void> {
     while (this.#running === null && this.#waiting.length > 0 && this.inner.snapshot().sequences === 0) {
       const candidate = this.#waiting.shift()!;
@@ -119,7 +123,7 @@ export class ShadowGuard implements MeasuredScheduler {
       const whole = compressed === null ? null : await this.#answer(candidate, null, running.signal);
       this.#running = null;
       if (compressed !== null && whole !== null) this.metrics.shadow.seen(asked, done, compressed, whole);
-      else if (running.signal.aborted) this.#put(candidate);
+      else if (running.signal.aborted) this.#putOff(candidate);
       else this.metrics.shadow.dropped++;
     }
   }
@@ -142,6 +146,7 @@ export class ShadowGuard implements MeasuredScheduler {
         compression,
         // Nobody's share of the server, and nobody's cached prompts.
         tenant: "shadow",
+        shadow: true,
       }, signal);
       for await (const event of events) {
         if (event.type === "token") answer.push({ id: event.id, logprob: event.logprob?.logprob ?? 0 });

@@ -42,6 +42,8 @@ export class ShadowRecord {
   readonly #backings = new Map<string, Backing>();
   /** Requests that found no place to wait for their second answer, or lost it, or failed. */
   dropped = 0;
+  /** Runs that gave way to a request, or to the server's end. */
+  putOff = 0;
 
   figures(): Iterable<ShadowFigures> {
     return this.#figures.values();
@@ -84,7 +86,7 @@ export class ShadowRecord {
    * The server's choice, backed off as far as was found necessary; null when nothing smaller is left. `compressors`:
    * what was trained.
    */
-  eased(asked: Compression, compressors: readonly LearnedFacts[] = []): Compression | null {
+  eased(asked: Compression, compressors: readonly LearnedFacts[]): Compression | null {
     const steps = this.#backings.get(keyOf(asked))?.steps ?? 0;
     if (steps === 0 || !("ratio" in asked.size)) return asked;
     const { ratio } = asked.size;

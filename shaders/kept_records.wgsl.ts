@@ -1,6 +1,7 @@
 // kept_records: how keep_queries, keep_moments and keep_columns find their sequences; part of those kernels.
 // Reference: tests/reference/kv_pages.ts
 import type { HeadShape } from "../lib/ops/backend.ts";
+import { headConstants } from "./head_constants.wgsl.ts";
 import { type KvLayout, kvRawWriting, kvWriting } from "./kv_address.wgsl.ts";
 
 /** Words of the params that {@link keptRecords} declares. */
@@ -26,9 +27,7 @@ struct Params {
 }
 @group(0) @binding(${3 + layout.shards + more}) var<uniform> params: Params;
 
-const HEADS: u32 = ${shape.heads}u;
-const GROUP: u32 = ${shape.heads / shape.kvHeads}u;
-const HEAD_DIM: u32 = ${shape.headDim}u;
+${headConstants(shape)}
 const ROW_QUADS: u32 = ${(shape.heads + 2 * shape.kvHeads) * shape.headDim / 4}u;
 
 fn raw_page(index: u32) -> u32 { return keeps[index]; }

@@ -8,6 +8,7 @@
 // Reference: tests/reference/kv_expected.ts. Tolerance: "reduce".
 import type { HeadShape } from "../lib/ops/backend.ts";
 import { SCORE_MAX } from "../lib/ops/backend.ts";
+import { headConstants } from "./head_constants.wgsl.ts";
 import type { Kernel } from "./kernel.ts";
 import { kvKey, type KvLayout, kvRawReading, kvReading } from "./kv_address.wgsl.ts";
 import { ROW_SOFTMAX } from "./row_softmax.wgsl.ts";
@@ -25,9 +26,7 @@ struct Params {
   value_norm: u32,
   epsilon: f32,
 }
-const HEADS: u32 = ${shape.heads}u;
-const GROUP: u32 = ${shape.heads / shape.kvHeads}u;
-const HEAD_DIM: u32 = ${shape.headDim}u;
+${headConstants(shape)}
 const HALF: u32 = ${shape.headDim / 2}u;
 const MOMENTS: u32 = HEAD_DIM + HEAD_DIM * HEAD_DIM;
 `;

@@ -7,6 +7,7 @@
 // kv_window: one workgroup of 256 threads per job. Grid: (jobs, 1, 1).
 // Reference: tests/reference/kv_window.ts. Tolerance: "reduce".
 import type { HeadShape } from "../lib/ops/backend.ts";
+import { headConstants } from "./head_constants.wgsl.ts";
 import type { Kernel } from "./kernel.ts";
 import { kvKey, type KvLayout, kvRawReading, kvReading } from "./kv_address.wgsl.ts";
 import { ROW_SOFTMAX } from "./row_softmax.wgsl.ts";
@@ -21,9 +22,7 @@ struct Params {
   window: u32,
   scale: f32,
 }
-const HEADS: u32 = ${shape.heads}u;
-const GROUP: u32 = ${shape.heads / shape.kvHeads}u;
-const HEAD_DIM: u32 = ${shape.headDim}u;
+${headConstants(shape)}
 fn raw_page(index: u32) -> u32 { return jobs[index]; }
 ${kvRawReading(layout)}
 fn score_of(job: u32, row: u32, head: u32, slot: u32) -> f32 {

@@ -9,6 +9,7 @@ import { imageSource } from "./images.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import { readMessages } from "./messages.ts";
 import { requireModel } from "./models.ts";
+import { refuseNearMisses } from "./near_miss.ts";
 import type { AppParts } from "./parts.ts";
 import { invalidValue, read } from "./problem.ts";
 import { type ChatFields, chatFields } from "./schema.ts";
@@ -49,6 +50,7 @@ export async function chat(c: Context<AppEnv>, parts: AppParts): Promise<Respons
   const body = await readJsonObject(c.req.raw);
   const fields = read(chatFields, body);
   requireModel(loaded.model, fields.model, "model");
+  refuseNearMisses(body);
   refuseUnsupportedInChat(body);
   const ask = askOf(
     fields,

@@ -8,6 +8,7 @@ import { askOf } from "./ask.ts";
 import { readJsonObject } from "./body.ts";
 import { textLogprobs } from "./logprobs.ts";
 import { requireModel } from "./models.ts";
+import { refuseNearMisses } from "./near_miss.ts";
 import type { AppParts } from "./parts.ts";
 import { read } from "./problem.ts";
 import { readPrompt } from "./prompt.ts";
@@ -43,6 +44,7 @@ export async function completions(c: Context<AppEnv>, parts: AppParts): Promise<
   const body = await readJsonObject(c.req.raw);
   const fields = read(completionFields, body);
   requireModel(loaded.model, fields.model, "model");
+  refuseNearMisses(body);
   refuseUnsupportedInCompletion(body);
   const ask = askOf(
     fields,

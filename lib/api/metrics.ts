@@ -238,7 +238,7 @@ export function createMetrics(service: Service): ServerMetrics {
   );
   counter(
     "fastcache_shadow_logprob_difference_total",
-    "Absolute differences of log-probabilities over the equal tokens, summed.",
+    "Absolute differences of the chosen tokens' log-probabilities over the equal tokens, summed.",
     ["method", "ratio"],
     ofShadow(({ logprobDifference }) => logprobDifference),
   );
@@ -253,6 +253,12 @@ export function createMetrics(service: Service): ServerMetrics {
     "Requests that were to be answered again and found no place or failed.",
     [],
     (metrics) => alone(metrics.shadow.dropped),
+  );
+  counter(
+    "fastcache_shadow_put_off_total",
+    "Comparing runs that gave way to a request; not among the cancelled requests.",
+    [],
+    (metrics) => alone(metrics.shadow.putOff),
   );
   counter(
     "fastcache_reader_pauses_total",

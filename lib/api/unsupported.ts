@@ -1,6 +1,6 @@
 /**
  * Fields that would change the answer and are not built yet. They are refused by name, never ignored; a value that
- * asks for what happens anyway passes. Fields that are not listed are ignored, as OpenAI-compatible servers do.
+ * asks for what happens anyway passes. Fields that are not listed are ignored; slips in their names: near_miss.ts.
  */
 import { RequestError } from "../core/errors.ts";
 import type { JsonObject } from "./body.ts";
@@ -85,6 +85,9 @@ const COMPLETION: Readonly<Record<string, Harmless>> = {
   prompt_embeds: never,
   add_special_tokens: only(true),
 };
+
+/** On either endpoint. */
+export const UNSUPPORTED_FIELDS: readonly string[] = [...Object.keys(CHAT), ...Object.keys(COMPLETION)];
 
 function refuseUnsupported(fields: Readonly<Record<string, Harmless>>, body: JsonObject): void {
   for (const [field, harmless] of Object.entries(fields)) {

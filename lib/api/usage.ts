@@ -1,9 +1,14 @@
 /** `usage` of an answer: what was read, what was written, and what compression kept of the prompt. */
 import type { CompressionUsage } from "../../scheduler/messages.ts";
 
+/** `method`, `ratio` or `budget`, and `quantize` are what was done, in the words of a request. */
 function compressionUsage(compression: CompressionUsage) {
+  const { quantise } = compression;
   return {
     method: compression.method,
+    ...compression.size,
+    quantize: quantise === null ? null : `int${quantise.bits}`,
+    reason: compression.reason,
     prompt_tokens: compression.promptTokens,
     stored_tokens: compression.storedTokens,
     kept_tokens: compression.keptTokens,

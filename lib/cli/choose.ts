@@ -66,6 +66,15 @@ export function pictureWarning(
   return `warning: a context of ${maxModelLen} tokens holds no picture: one with the shortest question and answer takes ${needed}`;
 }
 
+/** Whether prompts share cached beginnings. Throws UsageError where that is asked of a pool that shares nothing. */
+export function choosePrefixCache({ pool, prefixCache }: Pick<ServeValues, "pool" | "prefixCache">): boolean {
+  const contiguous = pool === "contiguous";
+  if (contiguous && prefixCache === true) {
+    throw new UsageError("--prefix-cache on needs --pool paged: a contiguous pool shares nothing");
+  }
+  return !contiguous && prefixCache !== false;
+}
+
 type WindowFlags = Pick<
   ServeValues,
   "maxNumSeqs" | "encodeWindow" | "prefillWindow" | "compressWindow" | "decodeWindow"

@@ -62,7 +62,7 @@ export function chosenLines(o: Chosen): string[] {
     }; sequences at one time: ${o.maxNumSeqs}`,
     `policy: ${policyText(o.policy)}, inter-token latency target ${o.itlTargetMs} ms; prefix cache ${
       o.prefixCache ? "on" : "off"
-    }`,
+    }${o.contiguous ? ", for a contiguous pool shares nothing" : ""}`,
     `largest batches (items:tokens:wait ms): ${windows.join(", ")}`,
   ];
 }

@@ -5,6 +5,7 @@ import {
   WAITING_REQUESTS_MAX,
   WAITING_TOKENS_MAX,
 } from "../core/limits.ts";
+import { RATIO_DEFAULT } from "../engine/compress/settings.ts";
 import type { WeightStorage } from "../engine/device.ts";
 import { FACTOR_MAX } from "../model/compressor.ts";
 import type { LoadFormat } from "../model/directory.ts";
@@ -15,7 +16,6 @@ import { DYNAMIC, type Policy } from "../../scheduler/policy.ts";
 import type { WindowLimits } from "../../scheduler/window.ts";
 import { flagHelp, type FlagValues, many, one } from "./parse.ts";
 import {
-  RATIO_DEFAULT,
   readBytes,
   readChoice,
   readCompression,
@@ -209,12 +209,12 @@ export const SERVE_FLAGS = {
     },
     readChoice<"paged" | "contiguous">(["paged", "contiguous"]),
   ),
-  prefixCache: one<boolean>(
+  prefixCache: one<boolean | null>(
     {
       metavar: "on|off",
       help: "keep prompts' keys and values for prompts that begin alike",
-      fallback: true,
-      shown: "on",
+      fallback: null,
+      shown: "on, off with --pool contiguous",
     },
     readSwitch,
   ),

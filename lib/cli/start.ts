@@ -19,6 +19,7 @@ import { ContiguousPool, KvPool } from "../../pool/mod.ts";
 import { createScheduler, type MeasuredScheduler } from "../../scheduler/mod.ts";
 import {
   checkDefaultMaxTokens,
+  choosePrefixCache,
   chooseWindows,
   contextLimit,
   fitPool,
@@ -108,6 +109,7 @@ interface Served {
 
 async function load(options: ServeValues, service: Service, say: (line: string) => void): Promise<Served> {
   const begun = systemClock.now();
+  const prefixCache = choosePrefixCache(options);
   const modelDir = options.model ?? DEFAULT_MODEL_DIR;
   if (options.model !== null) await requireDirectory(options.model);
   const model = await openModel(modelDir, options.loadFormat, options.compressor);
@@ -144,7 +146,6 @@ async function load(options: ServeValues, service: Service, say: (line: string) 
     const modelName = options.servedModelName ??
       (options.model === null ? DEFAULT_MODEL_NAME : basename(resolve(modelDir)));
     const contiguous = options.pool === "contiguous";
-    const prefixCache = options.prefixCache && !contiguous;
     const bare = createScheduler({
       engine,
       text,

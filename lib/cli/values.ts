@@ -7,9 +7,6 @@ import { compressionFields } from "../../scheduler/compression_text.ts";
 import { parsePolicy, type Policy } from "../../scheduler/policy.ts";
 import type { WindowLimits } from "../../scheduler/window.ts";
 
-/** Fraction removed when METHOD comes without a ratio: half. */
-export const RATIO_DEFAULT = 0.5;
-
 const SIZE_UNITS: Readonly<Record<string, number>> = {
   "": 1,
   "b": 1,
@@ -114,7 +111,7 @@ export function readCompression(text: string): Compression | null {
   }
   const whole = method === "none" || method === undefined;
   if (whole && ratio !== undefined) throw new UsageError(`none has no ratio, got "${text}"`);
-  const parsed = parseCompression({ method, ratio: whole ? undefined : ratio ?? RATIO_DEFAULT, quantize });
+  const parsed = parseCompression({ method, ratio, quantize });
   if (!parsed.ok) throw new UsageError(parsed.problem.message);
   return parsed.compression;
 }

@@ -28,6 +28,8 @@ export const STOP_STRING_CHARACTERS_MAX = 256;
 export const PROTECTED_MESSAGES_MAX = 8;
 /** Longest `cache_salt`, characters. */
 export const CACHE_SALT_CHARACTERS_MAX = 256;
+/** Fields of a body that are not known and are looked at for slips in their names. */
+export const FIELD_NAMES_COMPARED_MAX = 64;
 /** Most alternatives reported a token. */
 export const TOP_LOGPROBS_MAX = 20;
 

@@ -52,6 +52,11 @@ Deno.test("main answers an unknown flag, a bad value and an unknown command with
       /^error: --default-max/,
     ],
     [["start", "--port", "0", "--max-model-len", "999999"], {}, /^error: --max-model-len 999999 is more/],
+    [
+      ["start", "--port", "0", "--pool", "contiguous", "--prefix-cache", "on"],
+      {},
+      /^error: --prefix-cache on needs --pool paged/,
+    ],
   ];
   for (const [args, env, expected] of cases) {
     const { code, out, errors } = await run(args, env);

@@ -72,10 +72,15 @@ function checkFinished({ record }: Client, expectation: Expectation, pressureAt:
   const shortening = expectation.shortening(pressureAt);
   // One that ends with its first token is not written shorter any more.
   const prompt = expectation.prompt.length;
-  const [stored, kept] = shortening === null || ids.length === 1
-    ? [prompt, prompt]
-    : [shortening.atTokens, shortening.kept];
+  const whole = shortening === null || ids.length === 1;
+  const [stored, kept] = whole ? [prompt, prompt] : [shortening.atTokens, shortening.kept];
   assert.deepEqual([usage.storedTokens, usage.keptTokens], [stored, kept], `compression of ${id}`);
+  const done = ["request", "memory", "gain"].includes(usage.reason);
+  assert.equal(
+    done,
+    !whole,
+    `${id} is told why its cache is ${whole ? "whole" : "shorter"}: ${usage.reason}`,
+  );
 }
 
 /** Codes with which a request that could be served may fail. */

@@ -20,6 +20,8 @@ export type ParsedCompression =
   | { readonly ok: true; readonly compression: Compression }
   | { readonly ok: false; readonly problem: SettingsProblem };
 
+/** Fraction removed where neither ratio nor budget is named: half. */
+export const RATIO_DEFAULT = 0.5;
 /** Largest budget: no context is longer. */
 const BUDGET_MAX = 2 ** 24;
 /** Fields beside a method's own settings. */
@@ -33,24 +35,30 @@ class Wrong extends Error {
   }
 }
 
-/** `none` without quantisation is all of the cache as it is. `record` is a JSON object whose policy fields (who is protected, when it pays) the caller has taken out. */
-export function parseCompression(record: Readonly<Record<string, unknown>>): ParsedCompression {
+/**
+ * `none` without quantisation is all of the cache as it is. `record` is a JSON object whose policy fields (who is
+ * protected, when it pays) the caller has taken out; `policyFields` are their names, for the message on an unknown one.
+ */
+export function parseCompression(
+  record: Readonly<Record<string, unknown>>,
+  policyFields: readonly string[] = [],
+): ParsedCompression {
   try {
-    return { ok: true, compression: parse(record) };
+    return { ok: true, compression: parse(record, policyFields) };
   } catch (error) {
     if (!(error instanceof Wrong)) throw error;
     return { ok: false, problem: { field: error.field, kind: error.kind, message: error.message } };
   }
 }
 
-function parse(record: Readonly<Record<string, unknown>>): Compression {
+function parse(record: Readonly<Record<string, unknown>>, policyFields: readonly string[]): Compression {
   if (record.method === undefined) throw withoutMethod(record);
   const method = methodOf(record.method);
   const { settings: known, rerotates, sizeProblem } = METHODS[method];
   for (const field of Object.keys(record)) {
     if (!COMMON.includes(field) && !Object.hasOwn(known, field)) {
-      const names = [...COMMON, ...Object.keys(known)].join(", ");
-      throw new Wrong(field, `${method} has no setting ${field}; it has ${names}`, "unknown");
+      const names = [...COMMON, ...policyFields, ...Object.keys(known)].join(", ");
+      throw new Wrong(field, `no setting of this method is called ${field}; it has ${names}`, "unknown");
     }
   }
   const quantise = quantisationOf(record);
@@ -90,7 +98,7 @@ function sizeOf({ ratio, budget }: Readonly<Record<string, unknown>>): Size {
   if (budget !== undefined) {
     return { budget: numberOf("budget", budget, { kind: "whole", least: 1, most: BUDGET_MAX, usual: 1 }) };
   }
-  if (ratio === undefined) throw new Wrong("ratio", "name a ratio or a budget", "missing");
+  if (ratio === undefined) return { ratio: RATIO_DEFAULT };
   if (typeof ratio !== "number" || !(ratio > 0 && ratio < 1)) {
     const kind = typeof ratio === "number" ? "value" : "type";
     throw new Wrong("ratio", `ratio must be a number above 0 and below 1, got ${shown(ratio)}`, kind);

@@ -188,11 +188,6 @@ const CHAT_ROWS: Readonly<Record<string, Row>> = {
     "invalid_value",
     "kv_compression.ratio",
   ],
-  "no ratio": [
-    chat({ kv_compression: { method: "knorm" } }),
-    "missing_required_parameter",
-    "kv_compression.ratio",
-  ],
   "no method": [
     chat({ kv_compression: { ratio: 0.5 } }),
     "missing_required_parameter",

@@ -107,6 +107,9 @@ Deno.test("chat: usage says what compression kept", async () => {
         ...finished,
         compression: {
           method: "knorm",
+          size: { ratio: 0.5 },
+          quantise: { bits: 8, tail: "float" },
+          reason: "request",
           promptTokens: 4,
           storedTokens: 4,
           keptTokens: 2,
@@ -120,6 +123,9 @@ Deno.test("chat: usage says what compression kept", async () => {
   assert.deepEqual(scheduler.requests[0].compression, compressionBy("knorm", 0.5));
   assert.deepEqual(body.usage.kv_compression, {
     method: "knorm",
+    ratio: 0.5,
+    quantize: "int8",
+    reason: "request",
     prompt_tokens: 4,
     stored_tokens: 4,
     kept_tokens: 2,

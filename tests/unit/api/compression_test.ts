@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { compressionOf } from "../../../lib/api/compression.ts";
+import { readCompression } from "../../../lib/cli/values.ts";
 import { RequestError } from "../../../lib/core/errors.ts";
 import { compressionBy } from "../../support/compressions.ts";
 
@@ -11,6 +12,14 @@ Deno.test("compressionOf: both forms, none and absence", () => {
   assert.equal(compressionOf({ method: "none", ratio: 0, min_tokens: 64, protect: [] }), null);
   assert.equal(compressionOf(null), undefined);
   assert.equal(compressionOf(undefined), undefined);
+});
+
+Deno.test("compressionOf removes half where neither ratio nor budget is named, as the flag does", () => {
+  const half = compressionBy("keydiff", 0.5);
+  for (const asked of ["keydiff", { method: "keydiff" }, { method: "keydiff", ratio: null }]) {
+    assert.deepEqual(compressionOf(asked), half);
+  }
+  assert.deepEqual(readCompression("keydiff"), half);
 });
 
 Deno.test("compressionOf takes a method's own settings beside it, and null as absent", () => {
@@ -74,7 +83,6 @@ Deno.test("compressionOf names the field inside kv_compression, or the short for
   };
   assert.equal(param({ method: "snapkv", ratio: 0.5, window_size: 0 }), "kv_compression.window_size");
   assert.equal(param({ method: "knorm", ratio: 0.5, windows: 1 }), "kv_compression.windows");
-  assert.equal(param("snapkv"), "kv_compression");
   assert.equal(param("knorm:half"), "kv_compression");
   assert.equal(param({ method: "knorm", ratio: 0.5, quantize: "int2" }), "kv_compression.quantize");
   assert.equal(param({ method: "knorm", ratio: 0.5, protect: "system" }), "kv_compression.protect");

@@ -50,12 +50,14 @@ Deno.test("metrics: counters follow the scheduler's and do not grow by being rea
   metrics.compressed = 7;
   metrics.shrunk = 2;
   metrics.paid = 1;
+  metrics.shadow.putOff = 3;
   await scrape(app);
   const samples = await scrape(app);
   assert.equal(samples.get("fastcache_completion_tokens_total"), 30);
   assert.equal(samples.get('fastcache_requests_total{end="length"}'), 2);
   assert.equal(samples.get('fastcache_requests_total{end="cancelled"}'), 0);
   assert.equal(samples.get('fastcache_step_failures_total{stage="decode"}'), 1);
+  assert.equal(samples.get("fastcache_shadow_put_off_total"), 3);
   for (const [reason, count] of Object.entries({ request: 4, memory: 2, gain: 1 })) {
     assert.equal(samples.get(`fastcache_compressions_total{for="${reason}"}`), count);
   }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   checkDefaultMaxTokens,
+  choosePrefixCache,
   chooseWindows,
   contextLimit,
   fitPool,
@@ -31,6 +32,19 @@ Deno.test("checkDefaultMaxTokens refuses a limit above the context", () => {
   checkDefaultMaxTokens(null, 100);
   checkDefaultMaxTokens(100, 100);
   assert.throws(() => checkDefaultMaxTokens(101, 100), UsageError);
+});
+
+Deno.test("choosePrefixCache is on where pages are shared and nothing was said, and refuses on where none are", () => {
+  for (
+    const [pool, prefixCache, chosen] of [
+      ["paged", null, true],
+      ["paged", true, true],
+      ["paged", false, false],
+      ["contiguous", null, false],
+      ["contiguous", false, false],
+    ] as const
+  ) assert.equal(choosePrefixCache({ pool, prefixCache }), chosen);
+  assert.throws(() => choosePrefixCache({ pool: "contiguous", prefixCache: true }), UsageError);
 });
 
 Deno.test("pictureWarning speaks up when a picture, a question and one token of an answer do not fit", () => {

@@ -60,10 +60,9 @@ Deno.test("chosenLines name adapter, pool in bytes and tokens, context, default 
     chosenLines({ ...chosen, compression: auto })[2],
     "KV pool: 8.0 MiB, 3264 tokens in f16; when it pays or memory is short keydiff:0.5 makes room",
   );
-  assert.equal(
-    chosenLines({ ...chosen, contiguous: true })[2],
-    "KV pool: 8.0 MiB, 3264 tokens in f16, one run a request",
-  );
+  const runs = chosenLines({ ...chosen, contiguous: true, prefixCache: false });
+  assert.equal(runs[2], "KV pool: 8.0 MiB, 3264 tokens in f16, one run a request");
+  assert.match(runs[4], /; prefix cache off, for a contiguous pool shares nothing$/);
   const wasm = { ...ENGINE_FACTS, backend: "wasm", adapter: "WebAssembly SIMD, 2 threads" };
   assert.equal(chosenLines({ ...chosen, facts: wasm })[0], "device: WebAssembly SIMD, 2 threads");
 });

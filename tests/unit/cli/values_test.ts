@@ -93,7 +93,7 @@ Deno.test("readCompression refuses unknown methods and ratios that do not fit", 
 
 Deno.test("readCompression takes auto, which compresses when it pays or memory is short, with or without a ratio", () => {
   const auto = compressionBy("keydiff", 0.5, { underPressure: true, minTokens: 256 });
-  assert.deepEqual(readCompression("auto"), auto);
+  assert.deepEqual(readCompression("auto"), { ...auto, adaptive: true });
   assert.deepEqual(readCompression("auto:0.75"), { ...auto, size: { ratio: 0.75 } });
   refuses(readCompression, ["auto:", "auto:1", "auto:0.5:1", "Auto"]);
 });

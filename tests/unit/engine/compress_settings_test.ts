@@ -56,11 +56,16 @@ Deno.test("parseCompression takes quantisation with any method, and alone", () =
   }
 });
 
+Deno.test("parseCompression takes half where neither ratio nor budget is named", () => {
+  for (const method of METHOD_NAMES.filter((name) => name !== "none")) {
+    assert.deepEqual(parseCompression({ method }), parseCompression({ method, ratio: 0.5 }), method);
+  }
+});
+
 /** What is wrong, and the field that is named. */
 const WRONG: Readonly<Record<string, readonly [wish: Record<string, unknown>, field: string]>> = {
   "no method": [{ ratio: 0.5 }, "method"],
   "an unknown method": [{ method: "zip", ratio: 0.5 }, "method"],
-  "no ratio": [{ method: "knorm" }, "ratio"],
   "a ratio of one": [{ method: "knorm", ratio: 1 }, "ratio"],
   "a ratio in words": [{ method: "knorm", ratio: "half" }, "ratio"],
   "a ratio without a whole factor": [{ method: "mean-pool", ratio: 0.6 }, "ratio"],

@@ -64,7 +64,6 @@ Deno.test("parseCompression names the field that is wrong", () => {
     return outcome.ok ? null : outcome.problem.field;
   };
   assert.equal(field({ method: "zip", ratio: 0.5 }), "method");
-  assert.equal(field({ method: "knorm" }), "ratio");
   assert.equal(field({ method: "knorm", ratio: 0.5, min_tokens: -1 }), "min_tokens");
   assert.equal(field({ method: "auto", ratio: 2 }), "ratio");
   assert.equal(field({ method: "knorm", ratio: 0.5, window: 4 }), "window");
@@ -94,4 +93,16 @@ Deno.test("parseCompression names auto among the methods that there are", () => 
     assert(!parsed.ok);
     assert.match(parsed.problem.message, /keydiff.* learned, and auto$/);
   }
+});
+
+Deno.test("parseCompression names all fields that a method takes beside one that it does not", () => {
+  const parsed = parseCompression({ method: "snapkv", ration: 0.5 });
+  assert(!parsed.ok);
+  assert.match(
+    parsed.problem.message,
+    /it has method, ratio, budget, rerotate, quantize, tail, min_tokens, protect, window_size, kernel_size$/,
+  );
+  const auto = parseCompression({ method: "auto", ration: 0.5 });
+  assert(!auto.ok);
+  assert.doesNotMatch(auto.problem.message, /keydiff/, "what auto does is not what was asked for");
 });

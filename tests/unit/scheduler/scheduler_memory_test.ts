@@ -86,6 +86,7 @@ Deno.test("createScheduler compresses under pressure before it preempts, and lea
   for (const { end } of shrunk) {
     assert(end.compression!.storedTokens > PROMPT.length, "tokens of the answer were compressed as well");
     assert(end.compression!.bytesAfter < end.compression!.bytesBefore);
+    assert.equal(end.compression!.reason, "memory");
   }
   await closeIdle(service);
 

@@ -91,6 +91,9 @@ Deno.test("createScheduler accounts compression in pages of the pool", async () 
   // 11 slots are 3 pages a layer, 5 slots are 2; two layers, 256 bytes a page.
   assert.deepEqual(end.compression, {
     method: "knorm",
+    size: { ratio: 0.5 },
+    quantise: null,
+    reason: "request",
     promptTokens: 11,
     storedTokens: 11,
     keptTokens: 5,
@@ -105,10 +108,8 @@ Deno.test("createScheduler compresses nothing for a completion that ends with it
   const compression = compressionBy("streaming", 0.5);
   const { end } = await answerTo(service.scheduler, requestOf(PROMPT, { compression, maxTokens: 1 }));
   assert(end.type === "finished" && end.compression !== null);
-  assert.deepEqual([end.compression.keptTokens, end.compression.bytesAfter], [
-    11,
-    end.compression.bytesBefore,
-  ]);
+  const { method, reason, keptTokens, bytesBefore, bytesAfter } = end.compression;
+  assert.deepEqual([method, reason, keptTokens, bytesAfter], ["none", "answer_ended", 11, bytesBefore]);
   assert.deepEqual(service.steps, ["prefill 1"]);
   await closeIdle(service);
 });

@@ -16,7 +16,12 @@ const PROMPT = "A_PROMPT_OF_TWENTY_FOUR_";
 
 function guardOf(options: Parameters<typeof scriptedService>[0] = {}, compression = KNORM, rate = 1) {
   const service = scriptedService(options);
-  const guard = new ShadowGuard(service.scheduler, { rate, random: seededRandom(1), compression });
+  const guard = new ShadowGuard(service.scheduler, {
+    rate,
+    random: seededRandom(1),
+    compression,
+    compressors: [],
+  });
   return { service, guard };
 }
 
@@ -62,7 +67,8 @@ Deno.test("ShadowGuard gives way to a request that comes", async () => {
   await until(() => guard.snapshot().running === 1);
   const second = await answerTo(guard, requestOf(PROMPT, { compression: null, id: "second" }));
   assert.equal(second.ids.length, 8);
-  assert.equal(guard.metrics.finished.cancelled, 1, "the run that was under way");
+  assert.equal(guard.metrics.shadow.putOff, 1, "the run that was under way");
+  assert.equal(guard.metrics.finished.cancelled, 0, "no client has left");
   await until(() => [...guard.metrics.shadow.figures()].length === 1);
   assert.equal(guard.metrics.shadow.dropped, 0, "it had its turn later");
   await guard.drain(0);
@@ -107,7 +113,7 @@ Deno.test("ShadowGuard backs off its default and auto that names nothing, and ch
     drain: (deadlineMs) => scheduler.drain(deadlineMs),
     checkIntegrity: () => scheduler.checkIntegrity(),
     close: () => scheduler.close(),
-  }, { rate: 0.5, random: { nextUint32: () => 2 ** 32 - 1 }, compression: KNORM });
+  }, { rate: 0.5, random: { nextUint32: () => 2 ** 32 - 1 }, compression: KNORM, compressors: [] });
   const named = { ...AUTO, adaptive: false };
   const asks = [undefined, AUTO, named, KNORM, null];
   for (const asked of [KNORM, AUTO]) {
@@ -130,9 +136,9 @@ Deno.test("ShadowGuard counts runs of what a request named, and backs nothing of
     }
   };
   await runs(10, KNORM);
-  assert.deepEqual(shadow.eased(KNORM), KNORM);
+  assert.deepEqual(shadow.eased(KNORM, []), KNORM);
   await runs(8, undefined);
-  assert.deepEqual(shadow.eased(KNORM)?.size, { ratio: 0.4 });
+  assert.deepEqual(shadow.eased(KNORM, [])?.size, { ratio: 0.4 });
   await guard.drain(0);
   await closeIdle(service);
 });
@@ -141,21 +147,21 @@ Deno.test("ShadowRecord backs a ratio off when answers stop agreeing, step by st
   const record = new ShadowRecord();
   const differ = () => record.seen(KNORM, KNORM, tokens(1, 2), tokens(1, 3));
   for (let run = 0; run < 7; run++) differ();
-  assert.deepEqual(record.eased(KNORM), KNORM);
+  assert.deepEqual(record.eased(KNORM, []), KNORM);
   differ();
-  assert.deepEqual(record.eased(KNORM)?.size, { ratio: 0.4 });
+  assert.deepEqual(record.eased(KNORM, [])?.size, { ratio: 0.4 });
   for (let run = 0; run < 8; run++) differ();
-  assert.deepEqual(record.eased(KNORM)?.size, { ratio: 0.5 * 0.8 ** 2 });
-  assert.deepEqual(record.eased(compressionBy("knorm", 0.25)), compressionBy("knorm", 0.25));
+  assert.deepEqual(record.eased(KNORM, [])?.size, { ratio: 0.5 * 0.8 ** 2 });
+  assert.deepEqual(record.eased(compressionBy("knorm", 0.25), []), compressionBy("knorm", 0.25));
 });
 
 Deno.test("ShadowRecord takes a factor from mean-pool, and compression itself where none is left", () => {
   const record = new ShadowRecord(), third = compressionBy("mean-pool", 2 / 3);
   const differ = () => record.seen(third, third, tokens(1), tokens(2));
   for (let run = 0; run < 8; run++) differ();
-  assert.deepEqual(record.eased(third)?.size, { ratio: 0.5 });
+  assert.deepEqual(record.eased(third, [])?.size, { ratio: 0.5 });
   for (let run = 0; run < 8; run++) differ();
-  assert.equal(record.eased(third), null);
+  assert.equal(record.eased(third, []), null);
 });
 
 Deno.test("ShadowRecord takes the next smaller trained factor of learned, with its settings, and compression itself where none is left", () => {
@@ -182,13 +188,13 @@ Deno.test("ShadowRecord judges the server's own choice however many ratios clien
     record.seen(null, compressionBy("streaming", ratio / 200), tokens(1), tokens(2));
   }
   for (let run = 0; run < 8; run++) record.seen(KNORM, KNORM, tokens(1), tokens(2));
-  assert.deepEqual(record.eased(KNORM)?.size, { ratio: 0.4 });
+  assert.deepEqual(record.eased(KNORM, [])?.size, { ratio: 0.4 });
 });
 
 Deno.test("ShadowRecord leaves a ratio whose answers agree, and counts a shorter answer as one that differs", () => {
   const record = new ShadowRecord();
   for (let run = 0; run < 20; run++) record.seen(KNORM, KNORM, tokens(1, 2, 3, 4, 9), tokens(1, 2, 3, 4, 5));
-  assert.deepEqual(record.eased(KNORM), KNORM);
+  assert.deepEqual(record.eased(KNORM, []), KNORM);
   record.seen(KNORM, KNORM, tokens(1), tokens(1, 2));
   const [figures] = record.figures();
   assert.deepEqual([figures.runs, figures.tokens, figures.equalTokens], [21, 102, 81]);
