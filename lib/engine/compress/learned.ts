@@ -1,21 +1,21 @@
-/** The learned method (the paper's): groups of f slots of a head become one by trained networks, pictures and text apart. */
+/** The learned method (the paper's): groups of slots of a head become one by trained networks, pictures and text and layers apart. */
 import { assert } from "../../core/assert.ts";
 import type { Compression, Method, Settings, Size } from "./method.ts";
 import { meanPoolFactor } from "./mean_pool.ts";
-import { keptByLearned, type LearnedFacts } from "./segments.ts";
+import { keptByLearned, layerFacts, type LearnedFacts } from "./segments.ts";
 
 /** What was trained for a factor, as settings: no request names them, `withTrained` fills them in. */
-function settingsOf({ minGroups, images }: LearnedFacts): Settings {
-  return { min_groups: minGroups, images };
+function settingsOf({ minGroups, factors: { text, image } }: LearnedFacts): Settings {
+  return { min_groups: minGroups, text, image };
 }
 
 function factsOf(size: Size, settings: Settings): LearnedFacts {
-  const { min_groups: minGroups, images } = settings;
+  const { min_groups: minGroups, text, image } = settings;
   assert(
-    typeof minGroups === "number" && typeof images === "boolean",
+    typeof minGroups === "number" && Array.isArray(text) && Array.isArray(image),
     "a factor was trained before it is taken",
   );
-  return { factor: factorOf(size), minGroups, images };
+  return { factor: factorOf(size), minGroups, factors: { text, image } };
 }
 
 function factorOf(size: Size): number {
@@ -32,7 +32,7 @@ export const learned: Method = {
   need: () => null,
   kept({ slots, images }, size, settings) {
     const facts = factsOf(size, settings);
-    return slots.map((stored) => keptByLearned(stored, images, facts));
+    return slots.map((stored, layer) => keptByLearned(stored, images, layerFacts(facts, layer)));
   },
   sizeProblem(size) {
     if (!("ratio" in size)) return "learned takes a ratio it was trained for, no budget";

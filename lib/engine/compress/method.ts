@@ -26,8 +26,8 @@ export const METHOD_NAMES = [
 ] as const;
 export type MethodName = typeof METHOD_NAMES[number];
 
-/** A method's own settings, by the names that requests use. */
-export type Settings = Readonly<Record<string, number | boolean>>;
+/** A method's own settings, by the names that requests use; what was trained also has numbers by layer, which none names. */
+export type Settings = Readonly<Record<string, number | boolean | readonly number[]>>;
 
 /** How much remains: the fraction of the prompt's slots that is removed, or the slots that stay in each layer. */
 export type Size = { readonly ratio: number } | { readonly budget: number };
