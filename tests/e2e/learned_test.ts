@@ -143,8 +143,7 @@ testServer("learned compression by default, with weights of the binary format", 
     }
     await assert.rejects(
       startServer({ backend: "wasm", compressor, kvCompress: { ...kvCompress, size: { ratio: 0.8 } } }),
-      (error) =>
-        error instanceof UsageError && /--kv-compress: .*0\.666666667 \(3 to 1\)/.test(error.message),
+      (error) => error instanceof UsageError && /--kv-compress: .*0\.667 \(3 to 1\)/.test(error.message),
     );
   });
 });

@@ -46,7 +46,7 @@ export function parseCompression(record: Readonly<Record<string, unknown>>): Par
 function parse(record: Readonly<Record<string, unknown>>): Compression {
   if (record.method === undefined) throw withoutMethod(record);
   const method = methodOf(record.method);
-  const { settings: known, rerotates, sizeProblem } = METHODS[method];
+  const { settings: known, rerotates, sizeOf } = METHODS[method];
   for (const field of Object.keys(record)) {
     if (!COMMON.includes(field) && !Object.hasOwn(known, field)) {
       const names = [...COMMON, ...Object.keys(known)].join(", ");
@@ -54,9 +54,9 @@ function parse(record: Readonly<Record<string, unknown>>): Compression {
     }
   }
   const quantise = quantisationOf(record);
-  const size = method === "none" ? wholeSize(record) : sizeOf(record);
-  const problem = sizeProblem(size);
-  if (problem !== null) throw new Wrong("ratio" in size ? "ratio" : "budget", problem);
+  const named = method === "none" ? wholeSize(record) : sizeNamed(record);
+  const size = sizeOf(named);
+  if (typeof size === "string") throw new Wrong("ratio" in named ? "ratio" : "budget", size);
   const settings = Object.fromEntries(
     Object.entries(known).map(([name, setting]) => [name, valueOf(name, record[name], setting)]),
   );
@@ -83,7 +83,7 @@ function methodOf(value: unknown): MethodName {
   return method;
 }
 
-function sizeOf({ ratio, budget }: Readonly<Record<string, unknown>>): Size {
+function sizeNamed({ ratio, budget }: Readonly<Record<string, unknown>>): Size {
   if (ratio !== undefined && budget !== undefined) {
     throw new Wrong("budget", "give ratio or budget, not both");
   }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { withTrained } from "../../../lib/engine/compress/learned.ts";
 import { keptByLayer, usualCompression } from "../../../lib/engine/compress/mod.ts";
-import { uniformFactors } from "../../../lib/model/compressor.ts";
+import { parseCompression } from "../../../lib/engine/compress/settings.ts";
+import { FACTOR_MAX, uniformFactors } from "../../../lib/model/compressor.ts";
 
 const COMPRESSORS = [
   { factor: 2, minGroups: 2, factors: uniformFactors(2, 2, false) },
@@ -26,11 +27,19 @@ Deno.test("withTrained says what was trained, or that nothing was", () => {
     const found = withTrained(asked, compressors);
     return "problem" in found ? found.problem : assert.fail("it was taken");
   };
-  assert.match(problem(COMPRESSORS), /trained for: 0\.5 \(2 to 1\), 0\.666666667 \(3 to 1\)$/);
+  assert.match(problem(COMPRESSORS), /trained for: 0\.5 \(2 to 1\), 0\.667 \(3 to 1\)$/);
   assert.match(problem([]), /no learned compressor/);
   // What is offered can be written down.
-  const offered = Number(/, ([\d.]+) \(3 to 1\)/.exec(problem(COMPRESSORS))![1]);
-  assert("compression" in withTrained(usualCompression("learned", offered), COMPRESSORS));
+  for (let factor = 2; factor <= FACTOR_MAX; factor++) {
+    const other = [{ factor, minGroups: 2, factors: uniformFactors(factor, 2) }];
+    const found = withTrained(usualCompression("learned", factor === 5 ? 0.5 : 0.8), other);
+    assert("problem" in found);
+    const ratio = Number(/trained for: ([\d.]+) \(/.exec(found.problem)![1]);
+    const parsed = parseCompression({ method: "learned", ratio });
+    assert(parsed.ok, `${ratio}`);
+    assert.deepEqual(parsed.compression.size, { ratio: 1 - 1 / factor });
+    assert("compression" in withTrained(parsed.compression, other));
+  }
 });
 
 Deno.test("keptByLayer of learned counts pictures and text apart, in layers of equal factors alike", () => {
