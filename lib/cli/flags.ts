@@ -316,12 +316,16 @@ export const TRAIN_FLAGS = {
     { metavar: "N", help: "tokens that become one; several are trained one after the other", shown: "5" },
     readWhole(2, FACTOR_MAX),
   ),
-  imageFactors: many(
+  textFactors: many(
     {
       metavar: "N",
-      help: "tokens of pictures that become one, a number a layer; 1 leaves them as they are",
+      help: "tokens of text that become one, a number a layer; 1 leaves them as they are",
       shown: "the factor in every layer",
     },
+    readWhole(1, FACTOR_MAX),
+  ),
+  imageFactors: many(
+    { metavar: "N", help: "the same of pictures", shown: "the factor in every layer" },
     readWhole(1, FACTOR_MAX),
   ),
   steps: one(

@@ -32,7 +32,7 @@ export async function trainCompressor(options: TrainValues, say: (line: string) 
   const questions = (await readCorpus(options.images, options.prompts)).slice(0, options.samples);
   // A compressor that is there already is not what answers here.
   const model = { ...await openModel(dir), compressors: [] };
-  checkImageFactors(options, model.config.text.layers);
+  checkFactors(options, model.config.text.layers);
   const sizing = { kvDtype: "f32", kvBytes: null, maxNumSeqs: 1, maxModelLen: null } as const;
   const device = await chooseDevice({ ...options, dtype: "stored" }, say);
   const backend = await openBackend({ ...device, ...sizing }, model);
@@ -49,13 +49,17 @@ export async function trainCompressor(options: TrainValues, say: (line: string) 
   }
 }
 
-/** Throws UsageError unless picture factors are one a layer, for one factor. */
-function checkImageFactors({ factor, imageFactors }: TrainValues, layers: number): void {
-  if (imageFactors.length === 0) return;
-  if (imageFactors.length !== layers) {
-    throw new UsageError(`--image-factors has ${imageFactors.length} numbers, this model ${layers} layers`);
+/** Throws UsageError unless factors by layer are one a layer, for one factor, and shorten something. */
+function checkFactors({ factor, textFactors, imageFactors }: TrainValues, layers: number): void {
+  for (const [flag, own] of [["--text-factors", textFactors], ["--image-factors", imageFactors]] as const) {
+    if (own.length === 0) continue;
+    if (own.length !== layers) {
+      throw new UsageError(`${flag} has ${own.length} numbers, this model ${layers} layers`);
+    }
+    if (factor.length > 1) throw new UsageError(`${flag} goes with one --factor`);
   }
-  if (factor.length > 1) throw new UsageError("--image-factors goes with one --factor");
+  const raw = [textFactors, imageFactors].every((own) => own.length > 0 && own.every((one) => one === 1));
+  if (raw) throw new UsageError("--text-factors and --image-factors leave everything as it is");
 }
 
 /** All lessons of a corpus, its questions about the same pictures together. */
@@ -99,10 +103,14 @@ async function train(
   say: (line: string) => void,
 ): Promise<void> {
   const { steps, seed } = options, uniform = uniformFactors(factor, decoder.config.layers);
-  const image = options.imageFactors.length === 0 ? uniform.image : options.imageFactors;
-  const run = { factor, steps, seed, imageFactors: image };
+  const given = (own: readonly number[], usual: readonly number[]) => own.length === 0 ? usual : own;
+  const factors = {
+    text: given(options.textFactors, uniform.text),
+    image: given(options.imageFactors, uniform.image),
+  };
+  const run = { factor, steps, seed, factors };
   const checkpoint = `${out}.factor-${factor}.checkpoint`;
-  const facts = { factor, minGroups: MIN_GROUPS_DEFAULT, factors: { ...uniform, image } };
+  const facts = { factor, minGroups: MIN_GROUPS_DEFAULT, factors };
   const trainer = new Trainer(decoder, facts, { ...RECIPE, steps, seed }, taught);
   if (resumeCheckpoint(checkpoint, trainer, run)) {
     say(`factor ${factor}: goes on at step ${trainer.adam.steps}`);

@@ -36,7 +36,7 @@ async function lessons(): Promise<Lesson[]> {
 }
 
 const FACTS = { factor: 2, minGroups: 2, factors: uniformFactors(2, text.layers) };
-const RUN = { factor: 2, steps: 40, seed: 3, imageFactors: FACTS.factors.image };
+const RUN = { factor: 2, steps: 40, seed: 3, factors: FACTS.factors };
 const recipe = { ...RECIPE, steps: RUN.steps, seed: RUN.seed };
 
 Deno.test("Trainer brings answers over short caches towards the teacher's", async () => {
@@ -64,8 +64,8 @@ Deno.test("a run that was cut short goes on as if it had not been", async () => 
       assert.deepEqual(second.compressor.parameters[i].values, values, name);
     }
     assert.throws(() => resumeCheckpoint(path, second, { ...RUN, seed: 4 }), StartError);
-    const imageFactors = RUN.imageFactors.with(0, 1);
-    assert.throws(() => resumeCheckpoint(path, second, { ...RUN, imageFactors }), StartError);
+    const factors = { ...RUN.factors, image: RUN.factors.image.with(0, 1) };
+    assert.throws(() => resumeCheckpoint(path, second, { ...RUN, factors }), StartError);
   });
 });
 
