@@ -3,26 +3,35 @@
  * batch. Beside it its products alone, nothing read, copied or written: as `matmul` takes the same matrices and rows (the
  * baseline), and as many multiply-adds in one wide product, the best rate that `matmul` has here.
  */
-import { type LearnedFacts, segmentsOf } from "../lib/engine/compress/segments.ts";
+import {
+  keptOfSegments,
+  layerFacts,
+  type LearnedFacts,
+  segmentsOf,
+} from "../lib/engine/compress/segments.ts";
 import { packJobs } from "../lib/engine/compress/record.ts";
 import { LearnedNetworks } from "../lib/engine/compress/networks.ts";
 import { usualCompression } from "../lib/engine/compress/mod.ts";
 import type { CompressSequence } from "../lib/engine/engine.ts";
-import { COMPRESSOR_KINDS, COMPRESSOR_LINEARS, compressorTensor } from "../lib/model/compressor.ts";
+import {
+  COMPRESSOR_KINDS,
+  COMPRESSOR_LINEARS,
+  compressorTensor,
+  uniformFactors,
+} from "../lib/model/compressor.ts";
 import type { StoredTensor } from "../lib/model/safetensors.ts";
 import type { Backend, Step } from "../lib/ops/backend.ts";
 import type { Matrix, Tensor } from "../lib/ops/tensor.ts";
 import { WasmBackend } from "../lib/wasm/backend.ts";
 
 const SHAPE = { layers: 5, kvHeads: 4, headDim: 32 };
-const FACTS: LearnedFacts = { factor: 5, minGroups: 2, images: true };
+const FACTS: LearnedFacts = { factor: 5, minGroups: 2, factors: uniformFactors(5, SHAPE.layers) };
 const SLOTS = 81, IMAGES = [{ first: 5, count: 64 }];
 const PAGE_SLOTS = 16, PAGES = Math.ceil(SLOTS / PAGE_SLOTS);
 
 const threads = Math.min(8, navigator.hardwareConcurrency);
 const backend: Backend = await WasmBackend.create({ threads, weightBytes: 1 << 24 });
-const segments = segmentsOf(SLOTS, IMAGES, FACTS);
-const kept = segments.reduce((sum, { slots, groups }) => sum + slots - groups * (FACTS.factor - 1), 0);
+const segments = segmentsOf(SLOTS, IMAGES, layerFacts(FACTS, 0)), kept = keptOfSegments(segments);
 const pages = backend.createKvPages({
   ...{ dtype: "f16", kvHeads: SHAPE.kvHeads, headDim: SHAPE.headDim, pageSlots: PAGE_SLOTS },
   pageBytes: PAGE_SLOTS * 2 * SHAPE.kvHeads * SHAPE.headDim * 2,

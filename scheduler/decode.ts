@@ -74,7 +74,9 @@ export class Decode implements Actor<StageMessages["decode"]> {
       roster.enterStep(sequence, now);
       return sequence.tokenPart();
     });
-    const slots = sequences.reduce((sum, sequence) => sum + sequence.slots[0], 0);
+    // A layer's, on average: compressed ones may store different numbers.
+    const stored = ({ slots }: Sequence) => slots.reduce((sum, count) => sum + count, 0) / slots.length;
+    const slots = sequences.reduce((sum, sequence) => sum + stored(sequence), 0);
     const work = { items: items.length, size: items.length, slots };
     lane.run("decode", work, () => engine.forward(step), (outcome) => {
       send("decode", { type: "stepped", sequences, outcome });

@@ -4,6 +4,7 @@
 // One invocation per four values. Grid: folded into y beyond 65,535 workgroups.
 // Reference: tests/reference/kv_fold.ts. Tolerance: "exact".
 import type { Kernel } from "./kernel.ts";
+import { KV_GROUPS, kvGrouping } from "./kv_group.wgsl.ts";
 import { kvKey, type KvLayout, type KvPart, kvReading } from "./kv_address.wgsl.ts";
 
 /** Params: rows (groups · kvHeads), count, layer, shard shift. Bindings: jobs, groups, pages…, out. */
@@ -19,10 +20,7 @@ export function kvFoldReadKernel(layout: KvLayout, part: KvPart): Kernel {
 }
 
 function code(layout: KvLayout, part: KvPart): string {
-  return `
-@group(0) @binding(0) var<storage, read> jobs: array<u32>;
-@group(0) @binding(1) var<storage, read> groups: array<u32>;
-${kvReading(layout, 2)}
+  return `${KV_GROUPS}${kvReading(layout, 2)}
 @group(0) @binding(${2 + layout.shards}) var<storage, read_write> out: array<vec4<f32>>;
 struct Params {
   rows: u32,
@@ -31,19 +29,15 @@ struct Params {
   shard_shift: u32,
 }
 @group(0) @binding(${3 + layout.shards}) var<uniform> params: Params;
-
+${kvGrouping(part)}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-  let item = id.x + id.y * grid.x * 64u;
+  let item = item_of(id, grid);
   let chunks = params.count * QUADS;
   if (item >= params.rows * chunks) { return; }
   let row = item / chunks;
-  let group = row / KV_HEADS;
-  let slot = groups[4u * group + 1u] + item % chunks / QUADS;
-  let table = jobs[6u * (groups[4u * group] + params.layer) + 2u];
-  let page = jobs[table + slot / PAGE_SLOTS];
-  let first = ${part}_address(page, row % KV_HEADS, slot);
-  out[item] = load_quad(first, item % QUADS${part === "key" ? " * PAGE_SLOTS" : ""});
+  let slot = groups[4u * (row / KV_HEADS) + 1u] + item % chunks / QUADS;
+  out[item] = load_quad(group_address(row, slot, 2u), quad_offset(item % QUADS));
 }
 `;
 }

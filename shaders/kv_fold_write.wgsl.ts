@@ -4,6 +4,7 @@
 // One invocation per four values. Grid: folded into y beyond 65,535 workgroups.
 // Reference: tests/reference/kv_fold.ts. Tolerance: "exact".
 import type { Kernel } from "./kernel.ts";
+import { KV_GROUPS, kvGrouping } from "./kv_group.wgsl.ts";
 import { kvKey, type KvLayout, type KvPart, kvWriting } from "./kv_address.wgsl.ts";
 
 /** Params: rows (groups · kvHeads), layer, shard shift. Bindings: jobs, groups, x, pages…. */
@@ -19,10 +20,7 @@ export function kvFoldWriteKernel(layout: KvLayout, part: KvPart): Kernel {
 }
 
 function code(layout: KvLayout, part: KvPart): string {
-  return `
-@group(0) @binding(0) var<storage, read> jobs: array<u32>;
-@group(0) @binding(1) var<storage, read> groups: array<u32>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+  return `${KV_GROUPS}@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
 ${kvWriting(layout, 3)}
 struct Params {
   rows: u32,
@@ -30,18 +28,14 @@ struct Params {
   shard_shift: u32,
 }
 @group(0) @binding(${3 + layout.shards}) var<uniform> params: Params;
-
+${kvGrouping(part)}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-  let item = id.x + id.y * grid.x * 64u;
+  let item = item_of(id, grid);
   if (item >= params.rows * QUADS) { return; }
   let row = item / QUADS;
-  let group = row / KV_HEADS;
-  let slot = groups[4u * group + 2u];
-  let table = jobs[6u * (groups[4u * group] + params.layer) + 3u];
-  let page = jobs[table + slot / PAGE_SLOTS];
-  let first = ${part}_address(page, row % KV_HEADS, slot);
-  store_quad(first, item % QUADS${part === "key" ? " * PAGE_SLOTS" : ""}, x[item]);
+  let slot = groups[4u * (row / KV_HEADS) + 2u];
+  store_quad(group_address(row, slot, 3u), quad_offset(item % QUADS), x[item]);
 }
 `;
 }

@@ -72,7 +72,7 @@ export function rooflineCosts(device: Device, config: ModelConfig): StepCosts {
     forward: (sequences) => {
       let tokens = 0, read = 0, attention = 0;
       for (const sequence of sequences) {
-        const count = sequence.tokens.length, stored = sequence.slotBase[0];
+        const count = sequence.tokens.length, stored = mean(sequence.slotBase);
         tokens += count;
         read += stored + count;
         // Scores and weighted values: four operations a head dimension, query and key; a causal chunk sees half of itself.
@@ -81,8 +81,13 @@ export function rooflineCosts(device: Device, config: ModelConfig): StepCosts {
       return timeMs(2 * decoder * tokens + attention, F16_BYTES * decoder + kvBytes * read);
     },
     compress: (sequences) => {
-      const slots = sequences.reduce((sum, { slots, kept }) => sum + slots[0] + kept[0], 0);
+      const slots = sequences.reduce((sum, { slots, kept }) => sum + mean(slots) + mean(kept), 0);
       return timeMs(0, kvBytes * slots);
     },
   };
+}
+
+/** Of a number by layer. */
+function mean(values: Uint32Array): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

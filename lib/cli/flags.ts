@@ -316,6 +316,18 @@ export const TRAIN_FLAGS = {
     { metavar: "N", help: "tokens that become one; several are trained one after the other", shown: "5" },
     readWhole(2, FACTOR_MAX),
   ),
+  textFactors: many(
+    {
+      metavar: "N",
+      help: "tokens of text that become one, a number a layer; 1 leaves them as they are",
+      shown: "the factor in every layer",
+    },
+    readWhole(1, FACTOR_MAX),
+  ),
+  imageFactors: many(
+    { metavar: "N", help: "the same of pictures", shown: "the factor in every layer" },
+    readWhole(1, FACTOR_MAX),
+  ),
   steps: one(
     { metavar: "N", help: "steps of gradient descent a factor", fallback: 1500 },
     readWhole(1, 1_000_000),

@@ -2,11 +2,11 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { systemClock } from "../core/clock.ts";
-import { StartError } from "../core/errors.ts";
+import { StartError, UsageError } from "../core/errors.ts";
 import { openBackend } from "../engine/device.ts";
 import { LocalEngine } from "../engine/local.ts";
 import { startPreparer } from "../image/preparer.ts";
-import { MIN_GROUPS_DEFAULT } from "../model/compressor.ts";
+import { MIN_GROUPS_DEFAULT, uniformFactors } from "../model/compressor.ts";
 import { COMPRESSOR_FILE, type LoadedModel, openModel } from "../model/directory.ts";
 import { openText } from "../text/processor.ts";
 import { resumeCheckpoint, saveCheckpoint, writeCompressor } from "../train/checkpoint.ts";
@@ -32,6 +32,7 @@ export async function trainCompressor(options: TrainValues, say: (line: string) 
   const questions = (await readCorpus(options.images, options.prompts)).slice(0, options.samples);
   // A compressor that is there already is not what answers here.
   const model = { ...await openModel(dir), compressors: [] };
+  checkFactors(options, model.config.text.layers);
   const sizing = { kvDtype: "f32", kvBytes: null, maxNumSeqs: 1, maxModelLen: null } as const;
   const device = await chooseDevice({ ...options, dtype: "stored" }, say);
   const backend = await openBackend({ ...device, ...sizing }, model);
@@ -46,6 +47,19 @@ export async function trainCompressor(options: TrainValues, say: (line: string) 
   } finally {
     await engine.close();
   }
+}
+
+/** Throws UsageError unless factors by layer are one a layer, for one factor, and shorten something. */
+function checkFactors({ factor, textFactors, imageFactors }: TrainValues, layers: number): void {
+  for (const [flag, own] of [["--text-factors", textFactors], ["--image-factors", imageFactors]] as const) {
+    if (own.length === 0) continue;
+    if (own.length !== layers) {
+      throw new UsageError(`${flag} has ${own.length} numbers, this model ${layers} layers`);
+    }
+    if (factor.length > 1) throw new UsageError(`${flag} goes with one --factor`);
+  }
+  const raw = [textFactors, imageFactors].every((own) => own.length > 0 && own.every((one) => one === 1));
+  if (raw) throw new UsageError("--text-factors and --image-factors leave everything as it is");
 }
 
 /** All lessons of a corpus, its questions about the same pictures together. */
@@ -88,9 +102,15 @@ async function train(
   options: TrainValues,
   say: (line: string) => void,
 ): Promise<void> {
-  const { steps, seed } = options;
-  const run = { factor, steps, seed }, checkpoint = `${out}.factor-${factor}.checkpoint`;
-  const facts = { factor, minGroups: MIN_GROUPS_DEFAULT, images: true };
+  const { steps, seed } = options, uniform = uniformFactors(factor, decoder.config.layers);
+  const given = (own: readonly number[], usual: readonly number[]) => own.length === 0 ? usual : own;
+  const factors = {
+    text: given(options.textFactors, uniform.text),
+    image: given(options.imageFactors, uniform.image),
+  };
+  const run = { factor, steps, seed, factors };
+  const checkpoint = `${out}.factor-${factor}.checkpoint`;
+  const facts = { factor, minGroups: MIN_GROUPS_DEFAULT, factors };
   const trainer = new Trainer(decoder, facts, { ...RECIPE, steps, seed }, taught);
   if (resumeCheckpoint(checkpoint, trainer, run)) {
     say(`factor ${factor}: goes on at step ${trainer.adam.steps}`);

@@ -3,7 +3,7 @@ import { kvLayout, type KvPart } from "../../shaders/kv_address.wgsl.ts";
 import { kvFoldReadKernel } from "../../shaders/kv_fold_read.wgsl.ts";
 import { kvFoldWriteKernel } from "../../shaders/kv_fold_write.wgsl.ts";
 import { assert } from "../core/assert.ts";
-import type { FoldNetwork, FoldNetworks } from "../ops/backend.ts";
+import type { FoldLayer, FoldNetwork } from "../ops/backend.ts";
 import { KV_GROUP_WORDS, KV_RAW } from "../ops/kv.ts";
 import type { GpuKvJobs } from "./compression.ts";
 import { recordMatmul } from "./dense.ts";
@@ -26,15 +26,14 @@ interface Part {
 
 export function recordKvFold(
   recorder: Recorder,
-  { layers, groups, ...o }: Omit<Part, "layer"> & {
-    readonly layers: readonly (readonly FoldNetworks[])[];
-  },
+  { layers, groups, ...o }: Omit<Part, "layer" | "factor"> & { readonly layers: readonly FoldLayer[] },
 ): void {
   const most = Math.max(1, Math.floor(ROWS_MAX / o.pages.shape.kvHeads));
-  for (let index = 0; index < layers[0].length; index++) {
+  for (const [index, { keys }] of layers[0].networks.entries()) {
+    const factor = keys[0].weight.cols / o.pages.shape.headDim;
     for (const words of partsOf(groups.values, index, most)) {
-      const part = { ...o, groups: recorder.upload(words) };
-      for (const [layer, networks] of layers.entries()) {
+      const part = { ...o, groups: recorder.upload(words), factor };
+      for (const { layer, networks } of layers) {
         fold(recorder, { ...part, layer }, "key", networks[index].keys);
         fold(recorder, { ...part, layer }, "value", networks[index].values);
       }
@@ -42,7 +41,7 @@ export function recordKvFold(
   }
   for (const words of partsOf(groups.values, KV_RAW, most)) {
     const part = { ...o, groups: recorder.upload(words), factor: 1 };
-    for (const layer of layers.keys()) {
+    for (const { layer } of layers) {
       fold(recorder, { ...part, layer }, "key", []);
       fold(recorder, { ...part, layer }, "value", []);
     }

@@ -11,6 +11,19 @@ export type CompressorKind = typeof COMPRESSOR_KINDS[number];
 /** Places of the linear layers among activations and dropouts, as checkpoints name them. */
 export const COMPRESSOR_LINEARS = [0, 3, 6] as const;
 
+/** Spans of a prompt: its pictures, and the text between them. */
+export const SPAN_KINDS = ["text", "image"] as const;
+export type SpanKind = typeof SPAN_KINDS[number];
+
+/** Networks of a kind of span: of its keys and of its values. */
+export const SPAN_NETWORKS: Readonly<Record<SpanKind, readonly [CompressorKind, CompressorKind]>> = {
+  text: ["tk", "tv"],
+  image: ["ik", "iv"],
+};
+
+/** Slots that become one, by kind of span and by layer; 1 where such spans stay as they are. */
+export type SpanFactors = Readonly<Record<SpanKind, readonly number[]>>;
+
 /** Largest factor: what one row of a group takes is bounded, whatever a file says. */
 export const FACTOR_MAX = 64;
 
@@ -19,11 +32,11 @@ export const MIN_GROUPS_DEFAULT = 2;
 
 /** One factor of a file. */
 export interface Compressor {
+  /** What a request names; `factors` say what becomes one in a layer. */
   readonly factor: number;
   /** A segment that makes fewer groups than this stays as it is. */
   readonly minGroups: number;
-  /** False: pictures' spans stay as they are. */
-  readonly images: boolean;
+  readonly factors: SpanFactors;
   /** Weights [out, in] and biases [out] by the name without a prefix, see `compressorTensor`. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
@@ -37,7 +50,8 @@ export function compressorTensor(
   return `compress_${kind}.${layer}.${linear}.${part}`;
 }
 
-/** The networks that a compressor has. */
-export function kindsOf({ images }: Compressor): readonly CompressorKind[] {
-  return images ? COMPRESSOR_KINDS : ["tk", "tv"];
+/** One factor in every layer; pictures stay as they are without networks for them. */
+export function uniformFactors(factor: number, layers: number, images = true): SpanFactors {
+  const all = (value: number) => new Array<number>(layers).fill(value);
+  return { text: all(factor), image: all(images ? factor : 1) };
 }

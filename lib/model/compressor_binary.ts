@@ -5,7 +5,13 @@
 import { StartError } from "../core/errors.ts";
 import { MATRIX_ELEMENT_BYTES, type MatrixDtype } from "../ops/tensor.ts";
 import type { ByteSource } from "./byte_source.ts";
-import { type Compressor, COMPRESSOR_KINDS, COMPRESSOR_LINEARS, compressorTensor } from "./compressor.ts";
+import {
+  type Compressor,
+  COMPRESSOR_KINDS,
+  COMPRESSOR_LINEARS,
+  compressorTensor,
+  uniformFactors,
+} from "./compressor.ts";
 import type { StoredTensor } from "./safetensors.ts";
 
 /** "MCVK" as its bytes lie. */
@@ -76,7 +82,7 @@ export function readBinaryCompressor(
       }: expected ${at} bytes, found ${bytes.size}`,
     );
   }
-  return { factor, minGroups, images, tensors };
+  return { factor, minGroups, factors: uniformFactors(factor, model.layers, images), tensors };
 }
 
 function stored(

@@ -59,7 +59,9 @@ export async function openModel(
   validateWeights(config, names, source);
   const images = config.vision === null ? null : await readProcessor(dir, config.vision);
   const compressors = openCompressor(compressor ?? `${dir}/${COMPRESSOR_FILE}`, config.text);
-  if (compressors === null && compressor !== null) throw new StartError(`${compressor} does not exist`);
+  if (compressors === null && compressor !== null) {
+    throw new StartError(`--compressor: ${compressor} does not exist`);
+  }
   return {
     ...{ dir, config, names, source, images, generation: generation.defaults },
     compressors: compressors ?? [],

@@ -225,10 +225,10 @@ export interface Step {
   /** kv_mean: target slot i = mean of source slots i·f … i·f + f − 1 for i < floor(n/f), K and V apart; the remainder follows raw. */
   kvMean(o: { pages: KvPages; jobs: KvJobs; factor: number }): void;
   /**
-   * kv_fold: key of head h in target slot of group g = W₃·relu(W₂·relu(W₁·x + b₁) + b₂) + b₃, x the head's keys in `factor` source
-   * slots from the group's first on, end to end; values likewise by their own network. groups: KV_GROUP_WORDS each (job of layer
-   * 0, first source slot, target slot, which networks); layer l, by layers[l], is job + l. A group of KV_RAW is a
-   * single slot, copied. No two groups have one target.
+   * kv_fold: key of head h in target slot of group g = W₃·relu(W₂·relu(W₁·x + b₁) + b₂) + b₃, x the head's keys in as many source
+   * slots, from the group's first on, as W₁ takes, end to end; values likewise by their own network. groups: KV_GROUP_WORDS each
+   * (job of layer 0, first source slot, target slot, which networks); every entry of layers folds them all, in job + layer.
+   * A group of KV_RAW is a single slot, copied. No two groups have one target.
    */
   kvFold(o: FoldOperands): void;
   /**
@@ -280,7 +280,7 @@ export interface Linear {
   readonly bias: Tensor;
 }
 
-/** The first takes factor · headDim inputs, the last gives headDim outputs. */
+/** The first takes the slots of a group, headDim inputs each, the last gives headDim outputs. */
 export type FoldNetwork = readonly [Linear, Linear, Linear];
 
 export interface FoldNetworks {
@@ -288,14 +288,19 @@ export interface FoldNetworks {
   readonly values: FoldNetwork;
 }
 
+/** A layer of the model and its networks, as many as groups may name. */
+export interface FoldLayer {
+  readonly layer: number;
+  readonly networks: readonly FoldNetworks[];
+}
+
 /** What kv_fold reads. */
 export interface FoldOperands {
   readonly pages: KvPages;
   readonly jobs: KvJobs;
   readonly groups: Indices;
-  readonly factor: number;
-  /** By layer of the model as many as groups may name. */
-  readonly layers: readonly (readonly FoldNetworks[])[];
+  /** At least one. Networks of one index are of equal shapes in all of them. */
+  readonly layers: readonly FoldLayer[];
 }
 
 /** Above every score that a formula gives. */

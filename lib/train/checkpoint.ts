@@ -1,5 +1,6 @@
 /** A training's state in a file, so that a run that was cut short goes on; and the finished weights. */
 import { StartError } from "../core/errors.ts";
+import type { SpanFactors } from "../model/compressor.ts";
 import { openFile } from "../model/byte_source.ts";
 import { openCompressor } from "../model/compressor_file.ts";
 import { Safetensors } from "../model/safetensors.ts";
@@ -13,6 +14,7 @@ export interface RunIdentity {
   readonly factor: number;
   readonly steps: number;
   readonly seed: number;
+  readonly factors: SpanFactors;
 }
 
 /** Parameters and both moments, by the names of their tensors. */
@@ -27,9 +29,10 @@ function state({ compressor, adam }: Trainer): Map<string, WrittenTensor> {
 }
 
 export async function saveCheckpoint(path: string, trainer: Trainer, run: RunIdentity): Promise<void> {
-  const { factor, steps, seed } = run;
-  const progress = Float32Array.of(factor, steps, seed, trainer.adam.steps);
-  await replace(path, new Map([...state(trainer), ["run", { dtype: "F32", shape: [4], values: progress }]]));
+  const { factor, steps, seed, factors: { text, image } } = run;
+  const values = Float32Array.of(factor, steps, seed, trainer.adam.steps, ...text, ...image);
+  const entry: WrittenTensor = { dtype: "F32", shape: [values.length], values };
+  await replace(path, new Map([...state(trainer), ["run", entry]]));
 }
 
 /** Puts a trainer where the file's left off; false when there is no file. Throws StartError for another run's. */
@@ -44,10 +47,13 @@ export function resumeCheckpoint(path: string, trainer: Trainer, run: RunIdentit
       read(0, MATRIX_ELEMENT_BYTES[dtype] * shape.reduce((product, size) => product * size, 1)),
     );
   };
-  const [factor, steps, seed, taken] = values("run");
-  if (factor !== run.factor || steps !== run.steps || seed !== run.seed) {
+  const [factor, steps, seed, taken, ...factors] = values("run");
+  const same = factor === run.factor && steps === run.steps && seed === run.seed &&
+    `${factors}` === `${[...run.factors.text, ...run.factors.image]}`;
+  if (!same) {
     throw new StartError(
-      `${path} is of a run of factor ${factor}, ${steps} steps and seed ${seed}: give the same ones, or remove it`,
+      `${path} is of a run of factor ${factor}, by layer ${factors}, ${steps} steps and seed ${seed}: ` +
+        "give the same ones, or remove it",
     );
   }
   for (const [name, { values: into }] of state(trainer)) into.set(values(name));

@@ -1,104 +1,116 @@
 /** A compressor in training: shortens spans of given keys and values, and takes gradients back to its networks. */
-import { type LearnedFacts, segmentsOf } from "../engine/compress/segments.ts";
+import { layerFacts, type LearnedFacts, segmentsOf } from "../engine/compress/segments.ts";
 import type { TextConfig } from "../model/config.ts";
-import { COMPRESSOR_KINDS, type CompressorKind } from "../model/compressor.ts";
+import { type CompressorKind, SPAN_KINDS, SPAN_NETWORKS, type SpanKind } from "../model/compressor.ts";
 import { Network, type NetworkTape } from "./network.ts";
 import type { Parameter } from "./parameter.ts";
-import { type Cache, emptyCache, type Group, planSpans, type Span, type SpanPlan } from "./span.ts";
+import { type Cache, emptyCache, type Group, type LayerPlan, planSpans, slotsIn, type Span } from "./span.ts";
 
 type Shape = Pick<TextConfig, "layers" | "kvHeads" | "headDim">;
 type Part = "keys" | "values";
+const PARTS: readonly Part[] = ["keys", "values"];
 
-const NETWORKS: readonly (readonly [CompressorKind, "text" | "image", Part])[] = [
-  ["tk", "text", "keys"],
-  ["tv", "text", "values"],
-  ["ik", "image", "keys"],
-  ["iv", "image", "values"],
-];
+/** One network and what it is for. */
+interface Trained {
+  readonly kind: CompressorKind;
+  readonly of: SpanKind;
+  readonly part: Part;
+  readonly layer: number;
+  readonly network: Network;
+}
 
 /** What one shortening leaves for the way back. */
 export interface Shortened {
   readonly caches: readonly Cache[];
   readonly runs: readonly {
-    readonly network: Network;
-    readonly part: Part;
-    readonly layer: number;
+    readonly trained: Trained;
     readonly groups: readonly Group[];
     readonly tape: NetworkTape;
   }[];
 }
 
 export class TrainedCompressor {
-  /** By kind, one a layer. */
-  readonly networks: Readonly<Record<CompressorKind, readonly Network[]>>;
+  /** By kind and layer; layers that leave a kind of span as it is have none of it. */
+  readonly #networks: readonly Trained[];
 
   constructor(readonly shape: Shape, readonly facts: LearnedFacts) {
-    const { layers, headDim } = shape;
-    this.networks = Object.fromEntries(COMPRESSOR_KINDS.map((kind) => [
-      kind,
-      Array.from({ length: layers }, (_, layer) => new Network(kind, layer, facts.factor, headDim)),
-    ])) as Record<CompressorKind, Network[]>;
+    this.#networks = SPAN_KINDS.flatMap((of) =>
+      SPAN_NETWORKS[of].flatMap((kind, index) =>
+        facts.factors[of].flatMap((factor, layer) =>
+          factor === 1 ? [] : [{
+            ...{ kind, of, part: PARTS[index], layer },
+            network: new Network(kind, layer, factor, shape.headDim),
+          }]
+        )
+      )
+    );
   }
 
   get parameters(): Parameter[] {
-    return COMPRESSOR_KINDS.flatMap((kind) => this.networks[kind].flatMap(({ parameters }) => parameters));
+    return this.#networks.flatMap(({ network }) => network.parameters);
   }
 
   /** Starts every network as the mean, lifted by `lift` times the mean size of what it will see in `spans`. */
   startAsMean(spans: readonly Span[], lift: number): void {
-    const { factor, minGroups } = this.facts;
-    const plan = planSpans(this.#segments(spans), factor);
-    for (const [kind, of, part] of NETWORKS) {
-      for (const [layer, network] of this.networks[kind].entries()) {
-        const shift = new Float32Array(this.shape.headDim).fill(1);
-        if (plan[of].length >= minGroups) {
-          const x = this.#gather(spans, plan[of], part, layer), { headDim } = this.shape;
-          shift.fill(0);
-          for (let at = 0; at < x.length; at++) {
-            shift[at % headDim] += lift * Math.abs(x[at]) * headDim / x.length;
-          }
+    const plans = this.#plans(spans), { headDim } = this.shape;
+    for (const trained of this.#networks) {
+      const groups = plans[trained.layer][trained.of], shift = new Float32Array(headDim).fill(1);
+      if (groups.length >= this.facts.minGroups) {
+        const x = this.#gather(spans, groups, trained);
+        shift.fill(0);
+        for (let at = 0; at < x.length; at++) {
+          shift[at % headDim] += lift * Math.abs(x[at]) * headDim / x.length;
         }
-        network.startAsMean(shift);
       }
+      trained.network.startAsMean(shift);
     }
   }
 
   shorten(spans: readonly Span[]): Shortened {
-    const { layers, kvHeads, headDim } = this.shape;
-    const plan = planSpans(this.#segments(spans), this.facts.factor);
-    const caches = plan.spans.map(({ kept }) => emptyCache(kept, layers, kvHeads * headDim));
-    for (const [i, span] of spans.entries()) this.#copyRaw(span, caches[i], plan.spans[i]);
-    const runs = NETWORKS.flatMap(([kind, of, part]) =>
-      plan[of].length === 0 ? [] : this.networks[kind].map((network, layer) => {
-        const tape = network.forward(this.#gather(spans, plan[of], part, layer));
-        this.#eachRow(plan[of], caches, (at, span, to) => {
-          caches[span][part][layer].set(tape.out.subarray(at, at + headDim), to);
-        });
-        return { network, part, layer, groups: plan[of], tape };
-      })
+    const { kvHeads, headDim } = this.shape, plans = this.#plans(spans);
+    const caches = spans.map((_, i) =>
+      emptyCache(plans.map(({ spans }) => spans[i].kept), kvHeads * headDim)
     );
+    for (const [i, span] of spans.entries()) this.#copyRaw(span, caches[i], plans, i);
+    const runs = this.#networks.flatMap((trained) => {
+      const { of, part, layer, network } = trained, groups = plans[layer][of];
+      if (groups.length === 0) return [];
+      const tape = network.forward(this.#gather(spans, groups, trained));
+      this.#eachRow(groups, caches, layer, (at, span, to) => {
+        caches[span][part][layer].set(tape.out.subarray(at, at + headDim), to);
+      });
+      return [{ trained, groups, tape }];
+    });
     return { caches, runs };
   }
 
   /** Adds the parameters' gradients; `gradients` are those of the shortened caches. */
   backward({ runs }: Shortened, gradients: readonly Cache[]): void {
     const { kvHeads, headDim } = this.shape;
-    for (const { network, part, layer, groups, tape } of runs) {
+    for (const { trained: { network, part, layer }, groups, tape } of runs) {
       const dy = new Float32Array(groups.length * kvHeads * headDim);
-      this.#eachRow(groups, gradients, (at, span, from) => {
+      this.#eachRow(groups, gradients, layer, (at, span, from) => {
         dy.set(gradients[span][part][layer].subarray(from, from + headDim), at);
       });
       network.backward(tape, dy);
     }
   }
 
-  #segments(spans: readonly Span[]) {
-    return spans.map(({ slots, images }) => segmentsOf(slots, images, this.facts));
+  /** By layer. */
+  #plans(spans: readonly Span[]): LayerPlan[] {
+    return Array.from({ length: this.shape.layers }, (_, layer) => {
+      const facts = layerFacts(this.facts, layer);
+      return planSpans(spans.map(({ slots, images }) => segmentsOf(slots, images, facts)));
+    });
   }
 
   /** Rows [groups · kvHeads, factor · headDim] of one layer's keys or values. */
-  #gather(spans: readonly Span[], groups: readonly Group[], part: Part, layer: number): Float32Array {
-    const { kvHeads, headDim } = this.shape, width = this.facts.factor * headDim;
+  #gather(
+    spans: readonly Span[],
+    groups: readonly Group[],
+    { network, part, layer }: Trained,
+  ): Float32Array {
+    const { kvHeads, headDim } = this.shape, width = network.factor * headDim;
     const x = new Float32Array(groups.length * kvHeads * width);
     for (const [g, { span, source }] of groups.entries()) {
       const from = spans[span][part][layer];
@@ -110,29 +122,32 @@ export class TrainedCompressor {
     return x;
   }
 
-  /** Visits the row of each group and head: its place among rows, its span and its place in the short cache. */
+  /** Visits the row of each group and head: its place among rows, its span and its place in the layer's short cache. */
   #eachRow(
     groups: readonly Group[],
     caches: readonly Cache[],
+    layer: number,
     visit: (row: number, span: number, place: number) => void,
   ): void {
     const { kvHeads, headDim } = this.shape;
     for (const [g, { span, target }] of groups.entries()) {
+      const slots = slotsIn(caches[span], layer, kvHeads * headDim);
       for (let head = 0; head < kvHeads; head++) {
-        visit((g * kvHeads + head) * headDim, span, (head * caches[span].slots + target) * headDim);
+        visit((g * kvHeads + head) * headDim, span, (head * slots + target) * headDim);
       }
     }
   }
 
-  #copyRaw(span: Span, cache: Cache, { raw }: SpanPlan): void {
-    const { layers, kvHeads, headDim } = this.shape;
-    for (const part of ["keys", "values"] as const) {
-      for (let layer = 0; layer < layers; layer++) {
+  #copyRaw(span: Span, cache: Cache, plans: readonly LayerPlan[], index: number): void {
+    const { kvHeads, headDim } = this.shape;
+    for (const [layer, { spans }] of plans.entries()) {
+      const { kept, raw } = spans[index];
+      for (const part of PARTS) {
         for (let head = 0; head < kvHeads; head++) {
           for (const [source, target] of raw) {
             const at = (head * span.slots + source) * headDim;
             const row = span[part][layer].subarray(at, at + headDim);
-            cache[part][layer].set(row, (head * cache.slots + target) * headDim);
+            cache[part][layer].set(row, (head * kept + target) * headDim);
           }
         }
       }

@@ -11,7 +11,7 @@ import { curveOf, gated, gatedGradient } from "./gated.ts";
 import { FrozenLinear } from "./products.ts";
 import { rmsNorm, rmsNormGradient } from "./rms_norm.ts";
 import { rotate } from "./rope.ts";
-import { type Cache, emptyCache } from "./span.ts";
+import { type Cache, emptyCache, slotsIn } from "./span.ts";
 
 interface Layer {
   readonly attentionNorm: Float32Array;
@@ -144,7 +144,9 @@ export class FrozenDecoder {
     const { config } = this;
     const { items, caches } = pass, eps = config.normEps;
     const width = config.kvHeads * config.headDim;
-    const gradients = caches.map(({ slots }) => emptyCache(slots, config.layers, width));
+    const gradients = caches.map((cache) =>
+      emptyCache(cache.keys.map((_, layer) => slotsIn(cache, layer, width)), width)
+    );
     const last = pass.hidden[pass.hidden.length - 1];
     let dx = rmsNormGradient(last, this.#finalNorm, eps, await this.#head.backward(dlogits));
     for (let index = config.layers - 1; index >= 0; index--) {
@@ -157,7 +159,7 @@ export class FrozenDecoder {
       const dmixed = await layer.output.backward(dx);
       const dqkv = new Float32Array(qkv.length);
       for (const [i, item] of items.entries()) {
-        const down = emptyCache(item.tokens.length, 1, width);
+        const down = emptyCache([item.tokens.length], width);
         this.#eachHead(items, i, (head, first, tokens) =>
           addAttendGradients(
             { values: qkv, at: first * this.#rowLength + head * config.headDim, stride: this.#rowLength },
@@ -170,7 +172,7 @@ export class FrozenDecoder {
             config.headDim,
             this.#scale,
           ));
-        this.#returnOwn(dqkv, firstToken(items, i), down);
+        this.#returnOwn(dqkv, firstToken(items, i), item.tokens.length, down);
       }
       // What comes before the first layer is given.
       if (index === 0) break;
@@ -204,13 +206,13 @@ export class FrozenDecoder {
   #runs(item: Item, own: Cache, caches: readonly Cache[], layer: number, head: number): Run[] {
     const { heads, kvHeads, headDim } = this.config;
     const kvHead = Math.floor(head * kvHeads / heads);
-    const run = (cache: Cache, at: number, isOwn: boolean): Run => ({
-      keys: cache.keys[at],
-      values: cache.values[at],
-      at: kvHead * cache.slots * headDim,
-      count: cache.slots,
-      own: isOwn,
-    });
+    const run = (cache: Cache, at: number, isOwn: boolean): Run => {
+      const count = slotsIn(cache, at, kvHeads * headDim);
+      return {
+        ...{ keys: cache.keys[at], values: cache.values[at] },
+        ...{ at: kvHead * count * headDim, count, own: isOwn },
+      };
+    };
     return [...item.caches.map((cache) => run(caches[cache], layer, false)), run(own, 0, true)];
   }
 
@@ -221,15 +223,15 @@ export class FrozenDecoder {
 
   /** Keys and values of an item's tokens, by head. */
   #ownCache(qkv: Float32Array, first: number, tokens: number): Cache {
-    const cache = emptyCache(tokens, 1, this.config.kvHeads * this.config.headDim);
+    const cache = emptyCache([tokens], this.config.kvHeads * this.config.headDim);
     this.#eachOwn(first, tokens, (part, from, to) => {
       cache[part][0].set(qkv.subarray(from, from + this.config.headDim), to);
     });
     return cache;
   }
 
-  #returnOwn(dqkv: Float32Array, first: number, own: Cache): void {
-    this.#eachOwn(first, own.slots, (part, to, from) => {
+  #returnOwn(dqkv: Float32Array, first: number, tokens: number, own: Cache): void {
+    this.#eachOwn(first, tokens, (part, to, from) => {
       dqkv.set(own[part][0].subarray(from, from + this.config.headDim), to);
     });
   }

@@ -15,21 +15,22 @@ import { PANEL } from "./panel.ts";
 import type { WasmMatrix } from "./weights.ts";
 
 /**
- * Words of a recorded fold: the pool, KvJobs' array and the groups by word index, then the linear layers of every layer of
- * the model, of each of its networks, keys before values.
+ * Words of a recorded fold: the pool, KvJobs' array and the groups by word index, then which layers of the model fold them,
+ * and behind these the linear layers of each, of each of its networks, keys before values.
  */
 export const FoldWord = {
   pages: 0,
   jobs: PAGES_WORDS,
   groups: PAGES_WORDS + 1,
   count: PAGES_WORDS + 2,
-  factor: PAGES_WORDS + 3,
-  layers: PAGES_WORDS + 4,
-  networks: PAGES_WORDS + 5,
-  linears: PAGES_WORDS + 6,
+  layers: PAGES_WORDS + 3,
+  networks: PAGES_WORDS + 4,
+  numbers: PAGES_WORDS + 5,
 } as const;
 
 const LINEAR_WORDS = 6;
+/** The inputs among the words of a linear layer. */
+const COLS_WORD = 4;
 /** Linear layers of a network. */
 const LINEARS = 3;
 
@@ -67,10 +68,15 @@ interface Networks {
   readonly widest: number;
 }
 
+/** The first word of a linear layer of the pair of networks that is number `index` of those recorded. */
+function linearAt(w: Uint32Array, index: number, linear: number): number {
+  return FoldWord.numbers + w[FoldWord.layers] + (index * 2 * LINEARS + linear) * LINEAR_WORDS;
+}
+
 /** The pair of networks that is number `index` of those recorded. */
 function networksOf(machine: Machine, w: Uint32Array, index: number): Networks {
   const layer = (linear: number): Layer => {
-    const at = FoldWord.linears + (index * 2 * LINEARS + linear) * LINEAR_WORDS;
+    const at = linearAt(w, index, linear);
     const [memory, panel, panels, panelStride, cols, bias] = w.subarray(at, at + LINEAR_WORDS);
     // Outputs that a last panel lacks are computed from weights of zero and read by nobody.
     const sizes = { inputBytes: cols * 4, outputBytes: panels * PANEL * 4 };
@@ -102,28 +108,34 @@ export function runKvFold(machine: Machine, w: Uint32Array): void {
   const { u32, scratch } = machine;
   const { address, pageBytes, kvHeads, page } = readPages(w, FoldWord.pages), { slots } = page;
   const { rows, stores } = foldKernels(machine, page);
-  const jobs = w[FoldWord.jobs], factor = w[FoldWord.factor], groups = w[FoldWord.count];
-  const slotBytes = page.headDim * 4, groupBytes = factor * slotBytes;
-  const most = Math.max(1, Math.floor(RUN_BYTES / (kvHeads * groupBytes))), rowsMost = most * kvHeads;
-  const values = scratch + rowsMost * groupBytes + ROWS_BEYOND * slotBytes;
-  const products = values + rowsMost * groupBytes;
+  const jobs = w[FoldWord.jobs], groups = w[FoldWord.count], networks = w[FoldWord.networks];
+  const slotBytes = page.headDim * 4;
+  /** Slots of a group by its networks, the same in every layer. */
+  const factors = Array.from(
+    { length: networks },
+    (_, index) => w[linearAt(w, index, 0) + COLS_WORD] * 4 / slotBytes,
+  );
   const [begin, end] = machine.share(groups * w[FoldWord.layers]);
-  const known: (Networks | undefined)[] = new Array(w[FoldWord.layers] * w[FoldWord.networks]);
+  const known: (Networks | undefined)[] = new Array(w[FoldWord.layers] * networks);
   for (let unit = begin, count = 0; unit < end; unit += count) {
     const group = unit % groups, layer = (unit - group) / groups;
-    const at = w[FoldWord.groups] + KV_GROUP_WORDS * group,
-      limit = Math.min(most, groups - group, end - unit);
-    const raw = u32[at + 3] === KV_RAW, slotsEach = raw ? 1 : factor;
+    const at = w[FoldWord.groups] + KV_GROUP_WORDS * group, own = u32[at + 3];
+    const raw = own === KV_RAW, slotsEach = raw ? 1 : factors[own], groupBytes = slotsEach * slotBytes;
+    const most = Math.max(1, Math.floor(RUN_BYTES / (kvHeads * groupBytes))), rowsMost = most * kvHeads;
+    const limit = Math.min(most, groups - group, end - unit);
     count = 1;
     while (count < limit && follows(u32, at, count, slotsEach)) count++;
-    const source = u32[at + 1], target = u32[at + 2], job = jobs + JOB_WORDS * (u32[at] + layer);
+    const source = u32[at + 1], target = u32[at + 2];
+    const job = jobs + JOB_WORDS * (u32[at] + w[FoldWord.numbers + layer]);
     const fromPage = Math.floor(source / slots), toPage = Math.floor(target / slots);
     const from = (jobs + u32[job + JobWord.sourceTable] + fromPage) * 4;
     const to = (jobs + u32[job + JobWord.targetTable] + toPage) * 4;
+    const values = scratch + rowsMost * groupBytes + ROWS_BEYOND * slotBytes;
+    const products = values + rowsMost * groupBytes;
     rows(from, source - fromPage * slots, count * slotsEach, address, pageBytes, scratch, values, kvHeads);
     let key = scratch, value = values, keyBytes = slotBytes, valueBytes = slotBytes;
     if (!raw) {
-      const index = layer * w[FoldWord.networks] + u32[at + 3];
+      const index = layer * networks + own;
       const network = known[index] ??= networksOf(machine, w, index);
       const room = rowsMost * LINEARS * network.widest;
       assert(

@@ -83,7 +83,7 @@ export async function checkFold(backend: Backend, dtype: KvDtype, headDim: numbe
       const groups = Array.from({ length: GROUPS }, (_, i) => [0, FIRST + i * FACTOR, i, 0]);
       const raw = [2, 1].map((behind, i) => [0, slots - behind, GROUPS + i, KV_RAW]);
       step.kvFold({
-        ...{ pages, factor: FACTOR, layers: [[networks]] },
+        ...{ pages, layers: [{ layer: 0, networks: [networks] }] },
         jobs: { ...{ jobs: 1, slotsMax: slots, keptMax: kept }, indices: jobOf(step, slots, kept) },
         groups: step.indices(Uint32Array.from([...groups, ...raw].flat())),
       });

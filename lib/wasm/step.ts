@@ -336,11 +336,13 @@ export class WasmStep implements Step {
 
   kvFold(o: FoldOperands): void {
     const count = o.groups.values.length / KV_GROUP_WORDS, units = count * o.layers.length;
-    const linears = o.layers.flat().flatMap(linearsOf), networks = o.layers[0].length;
-    const products = linears.reduce((sum, { weight }) => sum + weight.rows * weight.cols, 0) / networks;
+    const linears = o.layers.flatMap(({ networks }) => networks).flatMap(linearsOf);
+    const networks = o.layers[0].networks.length;
+    const products = linears.reduce((sum, { weight }) => sum + weight.rows * weight.cols, 0) /
+      Math.max(1, networks);
     this.#tape.record("kvFold", this.#sharers(units, count * o.pages.shape.kvHeads * products), [
       ...[...this.#pages(o.pages), indexAddress(o.jobs.indices) >>> 2, indexAddress(o.groups) >>> 2, count],
-      ...[o.factor, o.layers.length, networks],
+      ...[o.layers.length, networks, ...o.layers.map(({ layer }) => layer)],
       ...linears.flatMap((linear) => linearWords(linear, address(linear.bias))),
     ]);
   }

@@ -1,7 +1,10 @@
 /** The learned compression through the API: both endpoints, pictures anywhere, what was not trained, and files of both formats. */
 import assert from "node:assert/strict";
 import { UsageError } from "../../lib/core/errors.ts";
-import { binaryCompressor } from "../support/compressor_files.ts";
+import type { ImageSpan } from "../../lib/engine/compress/method.ts";
+import { keptByLearned, layerFacts, type LearnedFacts } from "../../lib/engine/compress/segments.ts";
+import { openModel } from "../../lib/model/directory.ts";
+import { binaryCompressor, compressorsFile } from "../support/compressor_files.ts";
 import { randomCompressor } from "../support/compressors.ts";
 import { Draw } from "../support/cases.ts";
 import { withFolder } from "../support/model_files.ts";
@@ -31,8 +34,27 @@ async function post(server: TestServer, path: string, body: unknown): Promise<An
 }
 
 const LEARNED = { method: "learned", ratio: 0.8 };
-/** Features of one picture of the default model: 12 groups of five and a rest of four. */
-const PICTURE = 64, PICTURE_KEPT = 12 + 4;
+/** Features of one picture of the default model. */
+const PICTURE = 64;
+
+/** What the default model's compressor says of itself at factor 5. */
+const { config: { text: { layers, headDim } }, compressors } = await openModel(
+  new URL("../../deploy/model", import.meta.url).pathname,
+);
+const FIVE = compressors.find(({ factor }) => factor === 5)!;
+
+/** Slots that remain of a prompt, or of one picture, on average over the layers. */
+function keptBy(
+  facts: LearnedFacts,
+  slots: number,
+  images: readonly ImageSpan[] = [{ first: 0, count: slots }],
+): number {
+  const kept = Array.from(
+    { length: layers },
+    (_, layer) => keptByLearned(slots, images, layerFacts(facts, layer)),
+  );
+  return kept.reduce((sum, count) => sum + count, 0) / layers;
+}
 
 /** Two pictures with text before, between and behind them. */
 function twoPictures() {
@@ -56,9 +78,10 @@ testServer(
       assert.equal(status, 200, JSON.stringify(body));
       const { prompt_tokens: prompt, kv_compression: usage } = body.usage;
       assert.equal(usage?.method, "learned");
-      // Each of three stretches of text keeps a fifth, at most four more, or is too short and stays.
-      const text = prompt - 2 * PICTURE, kept = usage.kept_tokens - 2 * PICTURE_KEPT;
-      assert(kept >= text / 5 && kept < text, `${kept} of ${text} tokens of text`);
+      // Each of three stretches of text keeps its share and a rest, or is too short and stays.
+      const text = prompt - 2 * PICTURE, kept = usage.kept_tokens - 2 * keptBy(FIVE, PICTURE);
+      const most = Math.max(...FIVE.factors.text);
+      assert(kept >= text / most && kept < text, `${kept} of ${text} tokens of text`);
       const short = await chat("learned:0.8"), raw = await chat("none");
       assert.deepEqual(short.body.choices, body.choices);
       assert.equal(raw.body.usage.kv_compression, undefined);
@@ -80,7 +103,7 @@ testServer(
         post(server, "completions", { prompt, temperature: 0, max_tokens: 8, kv_compression });
       const { status, body } = await complete(LEARNED);
       assert.equal(status, 200, JSON.stringify(body));
-      assert.equal(body.usage.kv_compression?.kept_tokens, 10 + 2);
+      assert.equal(body.usage.kv_compression?.kept_tokens, keptBy(FIVE, prompt.length, []));
       const refused = async (kv_compression: unknown) => {
         const { status, body: { error } } = await complete(kv_compression);
         return [status, error.param, error.message];
@@ -99,7 +122,7 @@ testServer(
 );
 
 testServer("learned compression by default, with weights of the binary format", async (start) => {
-  const shape = { layers: 5, headDim: 32 };
+  const shape = { layers, headDim };
   const file = binaryCompressor(randomCompressor(new Draw(6), shape, { factor: 3, minGroups: 4 }), shape);
   await withFolder({ "c.bin": file }, async (dir) => {
     const compressor = `${dir}/c.bin`, size = { ratio: 1 - 1 / 3 };
@@ -120,8 +143,42 @@ testServer("learned compression by default, with weights of the binary format", 
     }
     await assert.rejects(
       startServer({ backend: "wasm", compressor, kvCompress: { ...kvCompress, size: { ratio: 0.8 } } }),
-      (error) =>
-        error instanceof UsageError && /--kv-compress: .*0\.666666667 \(3 to 1\)/.test(error.message),
+      (error) => error instanceof UsageError && /--kv-compress: .*0\.667 \(3 to 1\)/.test(error.message),
     );
   });
 });
+
+testServer(
+  "learned compression by factors of layers and kinds stores what they say, alone and in a batch, on any number of threads",
+  async (start) => {
+    // No two layers alike, one of them raw, and pictures that are folded where text is not.
+    const factors = { text: [2, 1, 4, 1, 3], image: [32, 7, 1, 1, 2] };
+    const shape = { layers, headDim };
+    const mixed = randomCompressor(new Draw(7), shape, { factor: 5, factors });
+    const file = compressorsFile([mixed, randomCompressor(new Draw(8), shape, { factor: 2 })]);
+    await withFolder({ "c.safetensors": file }, async (dir) => {
+      const answers: Answer["body"]["choices"][] = [];
+      for (const threads of [1, 2, 3]) {
+        const server = await start({ compressor: `${dir}/c.safetensors`, threads });
+        try {
+          const chat = () => post(server, "chat/completions", { ...twoPictures(), kv_compression: LEARNED });
+          const [first, ...crowd] = [await chat(), ...await Promise.all(Array.from({ length: 4 }, chat))];
+          for (const { body } of crowd) assert.deepEqual(body.choices, first.body.choices, "in a batch");
+          answers.push(first.body.choices);
+          const { kept_tokens: kept } = first.body.usage.kv_compression!;
+          const { body } = await post(server, "completions", {
+            ...{ prompt: Array.from({ length: 52 }, (_, i) => 20 + i), max_tokens: 2 },
+            kv_compression: LEARNED,
+          });
+          // 52 by layer: 26, 52, 13, 52, 17 and a rest of one.
+          assert.equal(body.usage.kv_compression?.kept_tokens, (26 + 52 + 13 + 52 + 18) / layers);
+          const pictures = 2 * (2 + (9 + 1) + 64 + 64 + 32) / layers;
+          assert(kept > pictures && kept < first.body.usage.prompt_tokens, `${kept} tokens are kept`);
+        } finally {
+          await server.close();
+        }
+      }
+      for (const other of answers) assert.deepEqual(other, answers[0], "on any number of threads");
+    });
+  },
+);

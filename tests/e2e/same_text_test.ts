@@ -4,6 +4,8 @@
  */
 import assert from "node:assert/strict";
 import type { ServeValues } from "../../lib/cli/flags.ts";
+import { withTrained } from "../../lib/engine/compress/learned.ts";
+import { openModel } from "../../lib/model/directory.ts";
 import type { Compression, GenerateRequest } from "../../scheduler/messages.ts";
 import { pictureQuestion } from "../support/question.ts";
 import { collect, requestOf } from "../support/scripted_service.ts";
@@ -77,10 +79,10 @@ function assertSame(answers: readonly Answer[], expected: readonly Answer[], whe
 }
 
 /** With what the default model's compressor says of itself. */
-const LEARNED: Compression = {
-  ...compressionBy("learned", 0.8),
-  settings: { min_groups: 2, images: true },
-};
+const { compressors } = await openModel(new URL("../../deploy/model", import.meta.url).pathname);
+const trained = withTrained(compressionBy("learned", 0.8), compressors);
+assert("compression" in trained);
+const LEARNED: Compression = trained.compression;
 
 const COMPRESSIONS: readonly (readonly [string, Compression | null])[] = [
   ["raw", null],

@@ -5,6 +5,9 @@ import { SWEEP_FLAGS } from "../../lib/cli/sweep/flags.ts";
 import { parseResults } from "../../lib/cli/sweep/results.ts";
 import { sweep } from "../../lib/cli/sweep/sweep.ts";
 import { parseFlags } from "../../lib/cli/parse.ts";
+import { openModel } from "../../lib/model/directory.ts";
+
+const MODEL = new URL("../../deploy/model", import.meta.url).pathname;
 
 Deno.test({
   name:
@@ -31,7 +34,7 @@ Deno.test({
     try {
       const rows = await run("4");
       // What the embedded model's compressor was trained for.
-      const trained = [2, 3, 5, 10].map((factor) => ({ factor, minGroups: 2, images: true }));
+      const trained = (await openModel(MODEL)).compressors;
       for (const cell of [FULL, ...cellsOfSweep(trained)]) {
         const own = rows.filter((row) =>
           cellName(row.cell) === cellName(cell) && row.cell.factor === cell.factor &&

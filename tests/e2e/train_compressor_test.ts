@@ -1,5 +1,6 @@
 /** `train-compressor` as its users run it, and a server with what it wrote. */
 import assert from "node:assert/strict";
+import { openCompressor } from "../../lib/model/compressor_file.ts";
 import { startServer } from "../support/server.ts";
 import { withFolder } from "../support/model_files.ts";
 
@@ -67,6 +68,27 @@ Deno.test("train-compressor writes weights for each factor, and a server offers 
     } finally {
       await server.close();
     }
+  });
+});
+
+Deno.test("train-compressor trains factors of layers and kinds, and refuses as many as the model has no layers", async () => {
+  const question = JSON.stringify({ images: ["images/image-002.png"], question: "describe the picture" });
+  await withFolder({ "prompts.jsonl": question }, async (dir) => {
+    const out = `${dir}/c.safetensors`;
+    const run = (...factors: string[]) =>
+      train(
+        ...["--images", PICTURES, "--prompts", `${dir}/prompts.jsonl`, "--out", out, "--steps", "1"],
+        ...["--factor", "5", ...factors],
+      );
+    const { code, said } = await run("--image-factors", "32,4,8,1,32", "--text-factors", "2,2,1,2,3");
+    assert.equal(code, 0, said);
+    const [{ factor, factors }, ...others] = openCompressor(out, { layers: 5, headDim: 32 })!;
+    assert.deepEqual([factor, factors, others], [
+      ...[5, { text: [2, 2, 1, 2, 3], image: [32, 4, 8, 1, 32] }, []],
+    ]);
+    const refused = await run("--image-factors", "32,4");
+    assert.equal(refused.code, 2);
+    assert.match(refused.said, /--image-factors has 2 numbers, this model 5 layers/);
   });
 });
 

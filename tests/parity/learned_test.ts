@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ImageSpan } from "../../lib/engine/compress/method.ts";
 import { LearnedNetworks } from "../../lib/engine/compress/networks.ts";
-import { keptByLearned } from "../../lib/engine/compress/segments.ts";
+import { keptByLearned, layerFacts } from "../../lib/engine/compress/segments.ts";
 import type { Compressor } from "../../lib/model/compressor.ts";
 import type { KvDtype } from "../../lib/ops/kv.ts";
 import { learned } from "../reference/learned.ts";
@@ -11,7 +11,8 @@ import { assertClose, nmse } from "../support/compare.ts";
 import { randomCompressor } from "../support/compressors.ts";
 import { attendRows, kvJobs, kvShape, storeRows } from "../support/kv.ts";
 
-const LAYERS = 2;
+const LAYERS = 4;
+const PAGES = 200;
 const HEADS = { heads: 3, kvHeads: 3, headDim: 20 };
 
 /** Prompts: a picture inside, two pictures of which one ends the prompt, pictures side by side, no picture, too short. */
@@ -46,7 +47,14 @@ function remaining(
 
 for (const dtype of ["f32", "f16"] as const satisfies readonly KvDtype[]) {
   for (
-    const facts of [{ factor: 2 }, { factor: 5 }, { factor: 3, images: false }, { factor: 4, minGroups: 3 }]
+    const facts of [
+      { factor: 2 },
+      { factor: 5 },
+      { factor: 3, images: false },
+      { factor: 4, minGroups: 3 },
+      // Layers of their own factors, of which one leaves pictures raw, one text, and one all.
+      { factor: 5, factors: { text: [2, 2, 1, 1], image: [7, 1, 3, 1] } },
+    ]
   ) {
     testEach(
       `LearnedNetworks compress segments of five prompts in one batch, ${dtype} pages, ${
@@ -54,18 +62,21 @@ for (const dtype of ["f32", "f16"] as const satisfies readonly KvDtype[]) {
       }`,
       async (scope) => {
         const { kvHeads, headDim } = HEADS;
-        const draw = new Draw(facts.factor), free = draw.shuffled(160);
+        const draw = new Draw(facts.factor), free = draw.shuffled(PAGES);
         const compressor = randomCompressor(draw, { layers: LAYERS, headDim }, facts);
         const networks = new LearnedNetworks(scope.backend, compressor, LAYERS);
-        const pages = scope.pages(kvShape(dtype, HEADS, 160));
+        const pages = scope.pages(kvShape(dtype, HEADS, PAGES));
         const take = (slots: number) => free.splice(0, Math.ceil(slots / 16));
         const prompts = PROMPTS.map(({ slots, images }) => ({
           slots,
           images,
-          kept: keptByLearned(slots, images, networks.facts),
+          kept: Array.from(
+            { length: LAYERS },
+            (_, layer) => keptByLearned(slots, images, layerFacts(networks.facts, layer)),
+          ),
         }));
         const jobs = prompts.flatMap(({ slots, kept }) =>
-          Array.from({ length: LAYERS }, () => ({ slots, kept, source: take(slots), target: take(kept) }))
+          kept.map((kept) => ({ slots, kept, source: take(slots), target: take(kept) }))
         );
         const stored = jobs.map(({ slots }) => draw.normal(slots * 2 * kvHeads * headDim).map(Math.f16round));
         const queries = draw.normal(2 * kvHeads * headDim);

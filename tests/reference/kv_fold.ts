@@ -18,16 +18,17 @@ function folded(network: readonly Linear[], x: Float64Array): Float64Array {
   }, x);
 }
 
-/** A group's source slots of one head end to end, through the network, into its target slot; of every layer. */
+/** A group's source slots of one head end to end, through the network, into its target slot; of every layer named. */
 export function kvFold(o: Operands<"kvFold">): void {
   const pages = pool(o.pages), { kvHeads, headDim } = pages.shape, all = listJobs(o.jobs);
   const words = o.groups.values;
   assert(words.length > 0 && words.length % KV_GROUP_WORDS === 0, "groups are whole");
   for (let at = 0; at < words.length; at += KV_GROUP_WORDS) {
     const [first, target, index] = words.subarray(at + 1, at + KV_GROUP_WORDS);
-    for (const [layer, networks] of o.layers.entries()) {
-      const job = all[words[at] + layer], slots = index === KV_RAW ? 1 : o.factor;
+    for (const { layer, networks } of o.layers) {
+      const job = all[words[at] + layer];
       const { keys, values } = index === KV_RAW ? { keys: [], values: [] } : networks[index];
+      const slots = index === KV_RAW ? 1 : keys[0].weight.cols / headDim;
       assert(first + slots <= job.slots && target < job.kept, "a group lies in what is stored and kept");
       for (const [part, network] of [["key", keys], ["value", values]] as const) {
         for (let head = 0; head < kvHeads; head++) {

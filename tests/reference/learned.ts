@@ -11,16 +11,15 @@ export function learned(
   rows: readonly Float64Array[],
   images: readonly ImageSpan[],
 ): Float64Array[] {
-  const { factor } = compressor;
   const isImage = rows.map((_, i) => images.some(({ first, count }) => i >= first && i < first + count));
   const out: Float64Array[] = [];
   for (let start = 0; start < rows.length;) {
     let end = start;
     while (end < rows.length && isImage[end] === isImage[start]) end++;
     const kind = `${isImage[start] ? "i" : "t"}${part === "key" ? "k" : "v"}` as "tk" | "tv" | "ik" | "iv";
+    const factor = compressor.factors[isImage[start] ? "image" : "text"][layer];
     const groups = Math.floor((end - start) / factor);
-    const skipped = groups < compressor.minGroups || (isImage[start] && !compressor.images);
-    const compressed = skipped ? 0 : groups;
+    const compressed = factor === 1 || groups < compressor.minGroups ? 0 : groups;
     for (let g = 0; g < compressed; g++) {
       let x = rows.slice(start + g * factor, start + (g + 1) * factor).flatMap((row) => [...row]);
       for (const linear of COMPRESSOR_LINEARS) {

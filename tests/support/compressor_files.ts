@@ -1,9 +1,9 @@
 /** Compressors' files as the two formats lay them out. */
 import {
   type Compressor,
+  COMPRESSOR_KINDS,
   COMPRESSOR_LINEARS,
   compressorTensor,
-  kindsOf,
 } from "../../lib/model/compressor.ts";
 import { safetensorsBytes, type TensorFile } from "./model_files.ts";
 import { valuesOf } from "./compressors.ts";
@@ -31,7 +31,9 @@ export function binaryCompressor(
   shape: { readonly layers: number; readonly headDim: number },
   metadata = new Uint8Array(0),
 ): Uint8Array<ArrayBuffer> {
-  const kinds = kindsOf(compressor);
+  const kinds = COMPRESSOR_KINDS.filter((kind) =>
+    compressor.tensors.has(compressorTensor(kind, 0, 0, "weight"))
+  );
   const parts: Uint8Array[] = [];
   const words = (...values: number[]) => parts.push(new Uint8Array(Uint32Array.from(values).buffer));
   const F32 = 2;

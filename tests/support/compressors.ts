@@ -1,25 +1,35 @@
 /** Compressors of random weights, as a file would hold them. */
 import {
   type Compressor,
-  COMPRESSOR_KINDS,
   COMPRESSOR_LINEARS,
   compressorTensor,
+  SPAN_KINDS,
+  SPAN_NETWORKS,
+  type SpanFactors,
+  uniformFactors,
 } from "../../lib/model/compressor.ts";
 import type { StoredTensor } from "../../lib/model/safetensors.ts";
 import type { Draw } from "./cases.ts";
 
-/** Weights of about unit gain, f32. */
+/** Weights of about unit gain, f32: the same factor everywhere, pictures with networks or without, or factors of one's own. */
 export function randomCompressor(
   draw: Draw,
   shape: { readonly layers: number; readonly headDim: number },
-  facts: { readonly factor: number; readonly minGroups?: number; readonly images?: boolean },
+  facts: {
+    readonly factor: number;
+    readonly minGroups?: number;
+    readonly images?: boolean;
+    readonly factors?: SpanFactors;
+  },
 ): Compressor {
-  const { factor, minGroups = 2, images = true } = facts;
+  const { factor, minGroups = 2, factors = uniformFactors(factor, shape.layers, facts.images) } = facts;
   const tensors = new Map<string, StoredTensor>();
-  for (const kind of images ? COMPRESSOR_KINDS : COMPRESSOR_KINDS.slice(0, 2)) {
-    for (let layer = 0; layer < shape.layers; layer++) {
+  const networks = SPAN_KINDS.flatMap((of) => SPAN_NETWORKS[of].map((kind) => ({ of, kind })));
+  for (const { of, kind } of networks) {
+    for (const [layer, own] of factors[of].entries()) {
+      if (own === 1) continue;
       for (const linear of COMPRESSOR_LINEARS) {
-        const cols = linear === 0 ? factor * shape.headDim : shape.headDim;
+        const cols = linear === 0 ? own * shape.headDim : shape.headDim;
         tensors.set(
           compressorTensor(kind, layer, linear, "weight"),
           f32Tensor([shape.headDim, cols], draw.normal(shape.headDim * cols, Math.sqrt(2 / cols))),
@@ -31,7 +41,7 @@ export function randomCompressor(
       }
     }
   }
-  return { factor, minGroups, images, tensors };
+  return { factor, minGroups, factors, tensors };
 }
 
 function f32Tensor(shape: readonly number[], values: Float32Array): StoredTensor {

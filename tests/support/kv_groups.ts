@@ -18,20 +18,26 @@ export function layout(draw: Draw, pageCount: number): { readonly jobs: JobSpec[
   return { jobs, free };
 }
 
+/** Slots of a group of either of two networks. */
+export type Factors = readonly [number, number];
+
 /** Job of the sequence's first layer, first source slot, target slot, networks: groups over page bounds, at ends, and in runs. */
-export function groupsOf(factor: number): number[][] {
-  const run = (job: number, source: number, target: number, count: number) =>
-    Array.from({ length: count }, (_, i) => [job, source + i * factor, target + i, job / 2]);
+export function groupsOf(factors: Factors): number[][] {
+  const [first, second] = factors;
+  const run = (networks: 0 | 1, source: number, target: number, count: number) =>
+    Array.from({ length: count }, (_, i) => [
+      ...[2 * networks, source + i * factors[networks], target + i, networks],
+    ]);
   return [
     [0, 0, 0, 1],
-    [2, 16 - factor + 1, 19, 0],
-    [0, 37 - factor, 3, 0],
-    [2, 70 - factor, 0, 1],
+    [2, Math.max(0, 16 - first + 1), 19, 0],
+    [0, 37 - first, 3, 0],
+    [2, 70 - second, 0, 1],
     [2, 31, 17, 1],
     ...[[15, 18], [16, 19], [7, 1], [8, 2], [36, 4]].map(([source, target]) => [0, source, target, KV_RAW]),
     ...[[69, 18], [5, 16]].map(([source, target]) => [2, source, target, KV_RAW]),
-    ...run(0, 3, 5, Math.min(13, Math.floor(34 / factor))),
-    ...run(2, 1, 2, Math.min(14, Math.floor(69 / factor))),
+    ...run(0, 3, 5, Math.min(13, Math.floor(34 / first))),
+    ...run(1, 1, 2, Math.min(14, Math.floor(69 / second))),
   ];
 }
 

@@ -71,16 +71,17 @@ export function cellName({ method, settings, quantize }: Cell): string {
 
 /**
  * What a method may store of a prompt in a layer: floor(slots / factor), at least 1, or what the learned method stores, whose groups of
- * `factor` leave the rest of each picture and text as it is (of 64 + 12 + 4 tokens at factor 5: 12 + 4, 2 + 2, 4).
+ * `factor` leave the rest of each picture and text as it is (of 64 + 12 + 4 tokens at factor 5: 12 + 4, 2 + 2, 4); the mean, rounded,
+ * where its factors differ by layer.
  */
 export function slotsOf(
   { factor, slots }: Pick<Cell, "factor" | "slots">,
   prompt: PromptShape,
   compressors: readonly LearnedFacts[],
 ): number {
-  return slots === "share"
-    ? Math.max(1, Math.floor(prompt.slots[0] / factor))
-    : keptByLayer(learnedAt(factor, compressors), prompt)[0];
+  if (slots === "share") return Math.max(1, Math.floor(prompt.slots[0] / factor));
+  const kept = keptByLayer(learnedAt(factor, compressors), prompt);
+  return Math.round(kept.reduce((sum, count) => sum + count, 0) / kept.length);
 }
 
 /** The learned method at a factor it was trained for. */

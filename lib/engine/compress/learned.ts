@@ -1,21 +1,21 @@
-/** The learned method (the paper's): groups of f slots of a head become one by trained networks, pictures and text apart. */
+/** The learned method (the paper's): groups of slots of a head become one by trained networks, pictures and text and layers apart. */
 import { assert } from "../../core/assert.ts";
 import type { Compression, Method, Settings, Size } from "./method.ts";
-import { meanPoolFactor } from "./mean_pool.ts";
-import { keptByLearned, type LearnedFacts } from "./segments.ts";
+import { meanPoolFactor, ratioOf, ratioText } from "./mean_pool.ts";
+import { keptByLearned, layerFacts, type LearnedFacts } from "./segments.ts";
 
 /** What was trained for a factor, as settings: no request names them, `withTrained` fills them in. */
-function settingsOf({ minGroups, images }: LearnedFacts): Settings {
-  return { min_groups: minGroups, images };
+function settingsOf({ minGroups, factors: { text, image } }: LearnedFacts): Settings {
+  return { min_groups: minGroups, text, image };
 }
 
 function factsOf(size: Size, settings: Settings): LearnedFacts {
-  const { min_groups: minGroups, images } = settings;
+  const { min_groups: minGroups, text, image } = settings;
   assert(
-    typeof minGroups === "number" && typeof images === "boolean",
+    typeof minGroups === "number" && Array.isArray(text) && Array.isArray(image),
     "a factor was trained before it is taken",
   );
-  return { factor: factorOf(size), minGroups, images };
+  return { factor: factorOf(size), minGroups, factors: { text, image } };
 }
 
 function factorOf(size: Size): number {
@@ -32,13 +32,14 @@ export const learned: Method = {
   need: () => null,
   kept({ slots, images }, size, settings) {
     const facts = factsOf(size, settings);
-    return slots.map((stored) => keptByLearned(stored, images, facts));
+    return slots.map((stored, layer) => keptByLearned(stored, images, layerFacts(facts, layer)));
   },
-  sizeProblem(size) {
+  sizeOf(size) {
     if (!("ratio" in size)) return "learned takes a ratio it was trained for, no budget";
-    return meanPoolFactor(size.ratio) === null
-      ? `ratio of learned must make 1 / (1 - ratio) a whole number it was trained for (2 is 0.5, 3 is 0.666666667, 5 is 0.8), got ${size.ratio}`
-      : null;
+    const factor = meanPoolFactor(size.ratio);
+    return factor === null
+      ? `ratio of learned must make 1 / (1 - ratio) a whole number it was trained for (2 is 0.5, 3 is 0.667, 5 is 0.8), got ${size.ratio}`
+      : { ratio: ratioOf(factor) };
   },
   variant: ({ size }) => factorOf(size),
   record(batch) {
@@ -59,7 +60,7 @@ export function withTrained<C extends Compression>(
   const trained = compressors.find(({ factor }) => factor === factorOf(size));
   if (trained !== undefined) return { compression: { ...compression, settings: settingsOf(trained) } };
   if (compressors.length === 0) return { problem: "this model has no learned compressor" };
-  const offered = compressors.map(({ factor }) => `${Number((1 - 1 / factor).toFixed(9))} (${factor} to 1)`);
+  const offered = compressors.map(({ factor }) => `${ratioText(factor)} (${factor} to 1)`);
   return {
     problem: `ratio of learned must be one that this model's compressor was trained for: ${
       offered.join(", ")
@@ -77,5 +78,5 @@ export function withSmaller<C extends Compression>(
   const smaller = compressors.filter(({ factor }) => factor < own).sort((a, b) => b.factor - a.factor);
   const trained = smaller[steps - 1];
   if (trained === undefined) return null;
-  return { ...compression, size: { ratio: 1 - 1 / trained.factor }, settings: settingsOf(trained) };
+  return { ...compression, size: { ratio: ratioOf(trained.factor) }, settings: settingsOf(trained) };
 }

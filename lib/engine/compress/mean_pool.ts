@@ -1,10 +1,23 @@
 import { type BatchPrompt, defineMethod, type Size } from "./method.ts";
 
-/** f = 1 / (1 − ratio) when that is a whole number of at least 2 (5x is 0.8), otherwise null. */
+/** Ratios are written with few digits: 0.667 makes 3.003, and 3 is meant. Wide enough for three digits up to 10 to one. */
+const FACTOR_TOLERANCE = 0.005;
+
+/** f = 1 / (1 − ratio) when that is nearly a whole number of at least 2 (5x is 0.8), otherwise null. */
 export function meanPoolFactor(ratio: number): number | null {
   const factor = 1 / (1 - ratio);
   const whole = Math.round(factor);
-  return whole >= 2 && Math.abs(factor - whole) < 1e-6 ? whole : null;
+  return whole >= 2 && Math.abs(factor - whole) <= FACTOR_TOLERANCE * whole ? whole : null;
+}
+
+/** The ratio of a factor, exactly. */
+export function ratioOf(factor: number): number {
+  return 1 - 1 / factor;
+}
+
+/** The ratio of a factor in as few digits as name it: three suffice up to 10, four up to 100. */
+export function ratioText(factor: number): string {
+  return `${Number(ratioOf(factor).toFixed(factor <= 10 ? 3 : 4))}`;
 }
 
 /** floor(slots / f) means and the remainder raw. */
@@ -27,10 +40,13 @@ export const meanPool = defineMethod<Record<never, never>>({
   protects: false,
   queryAgnostic: true,
   kept: ({ slots }, size) => slots.map((stored) => keptByFactor(stored, factorOf(stored, size))),
-  sizeProblem: (size) =>
-    "ratio" in size && meanPoolFactor(size.ratio) === null
+  sizeOf(size) {
+    if (!("ratio" in size)) return size;
+    const factor = meanPoolFactor(size.ratio);
+    return factor === null
       ? `ratio of mean-pool must make 1 / (1 - ratio) a whole number (0.5, 0.75, 0.8, …), got ${size.ratio}`
-      : null,
+      : { ratio: ratioOf(factor) };
+  },
   variant: ({ slots, size }: BatchPrompt) => factorOf(slots[0], size),
   record({ step, pages, jobs, prompts: [{ slots, size }] }) {
     step.kvMean({ pages, jobs, factor: factorOf(slots[0], size) });

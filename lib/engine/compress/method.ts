@@ -26,8 +26,8 @@ export const METHOD_NAMES = [
 ] as const;
 export type MethodName = typeof METHOD_NAMES[number];
 
-/** A method's own settings, by the names that requests use. */
-export type Settings = Readonly<Record<string, number | boolean>>;
+/** A method's own settings, by the names that requests use; what was trained also has numbers by layer, which none names. */
+export type Settings = Readonly<Record<string, number | boolean | readonly number[]>>;
 
 /** How much remains: the fraction of the prompt's slots that is removed, or the slots that stay in each layer. */
 export type Size = { readonly ratio: number } | { readonly budget: number };
@@ -123,8 +123,8 @@ export interface Method {
   need(settings: Settings): Need | null;
   /** Slots that remain, per layer: at least one, at most those stored. */
   kept(prompt: PromptShape, size: Size, settings: Settings): Uint32Array;
-  /** Why the size does not fit it, or null. */
-  sizeProblem(size: Size): string | null;
+  /** The size that is meant, where only some can be, or why it does not fit. */
+  sizeOf(size: Size): Size | string;
   /** Batches are of prompts of equal variant, beside equal settings. */
   variant(prompt: BatchPrompt): number;
   record(batch: Batch, settings: Settings): void;
@@ -138,14 +138,14 @@ interface Statement<S> {
   readonly protects?: boolean;
   need?(settings: S): Need;
   kept?(prompt: PromptShape, size: Size, settings: S): Uint32Array;
-  sizeProblem?(size: Size): string | null;
+  sizeOf?(size: Size): Size | string;
   variant?(prompt: BatchPrompt): number;
   record(batch: Batch, settings: S): void;
 }
 
 /** Most methods keep the same number of slots in all layers, gather them, and look at what the prompt ends with. */
 export function defineMethod<S>(statement: Statement<S>): Method {
-  const { settings, need, kept, sizeProblem, variant, record } = statement;
+  const { settings, need, kept, sizeOf, variant, record } = statement;
   // Settings were parsed by these very bounds, so they are an S.
   const own = (values: Settings) => values as unknown as S;
   return {
@@ -156,7 +156,7 @@ export function defineMethod<S>(statement: Statement<S>): Method {
     need: (values) => need?.(own(values)) ?? null,
     kept: (prompt, size, values) =>
       kept?.(prompt, size, own(values)) ?? prompt.slots.map((slots) => keptBySize(slots, size)),
-    sizeProblem: (size) => sizeProblem?.(size) ?? null,
+    sizeOf: (size) => sizeOf?.(size) ?? size,
     variant: (prompt) => variant?.(prompt) ?? 0,
     record: (batch, values) => record(batch, own(values)),
   };

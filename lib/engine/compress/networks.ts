@@ -1,6 +1,6 @@
-/** The networks of a trained compressor of one factor, on the device: groups of f slots of a head become one. */
+/** The networks of a trained compressor of one factor, on the device: groups of slots of a head become one. */
 import { assert } from "../../core/assert.ts";
-import type { Backend, FoldNetwork, FoldNetworks, Linear } from "../../ops/backend.ts";
+import type { Backend, FoldLayer, FoldNetwork, Linear } from "../../ops/backend.ts";
 import { KV_GROUP_WORDS, KV_RAW } from "../../ops/kv.ts";
 import { MATRIX_ELEMENT_BYTES } from "../../ops/tensor.ts";
 import { widen } from "../../ops/widen.ts";
@@ -9,31 +9,35 @@ import {
   COMPRESSOR_LINEARS,
   type CompressorKind,
   compressorTensor,
+  SPAN_KINDS,
+  SPAN_NETWORKS,
+  type SpanKind,
 } from "../../model/compressor.ts";
 import { loadMatrix, loadVector, type StoredTensor, type WeightSource } from "../weights.ts";
 import type { Batch, PromptShape } from "./method.ts";
-import { keptOfSegment, type LearnedFacts, type Segment, segmentsOf } from "./segments.ts";
-
-/** Kinds of segments in the order in which groups name their networks, those of pictures last: they may be missing. */
-const SEGMENT_KINDS = ["text", "image"] as const;
-/** Networks of a kind of segment: of its keys and of its values. */
-const KINDS: Readonly<Record<Segment["kind"], readonly [CompressorKind, CompressorKind]>> = {
-  text: ["tk", "tv"],
-  image: ["ik", "iv"],
-};
+import { keptOfSegments, type LayerFacts, layerFacts, type LearnedFacts, segmentsOf } from "./segments.ts";
 
 /** What of a batch the networks read. */
 type LearnedBatch = Pick<Batch, "step" | "pages" | "jobs"> & { readonly prompts: readonly PromptShape[] };
 
+/** Layers of equal factors: one list of groups is right for all of them. */
+interface Fold {
+  readonly facts: LayerFacts;
+  /** Kinds of spans that become shorter there, in the order in which groups name their networks. */
+  readonly kinds: readonly SpanKind[];
+  readonly layers: readonly FoldLayer[];
+}
+
 export class LearnedNetworks {
   readonly facts: LearnedFacts;
-  /** By layer of the model and kind of segment. */
-  readonly #layers: readonly (readonly FoldNetworks[])[];
+  readonly #folds: readonly Fold[];
+  readonly #layers: number;
 
   /** Loads the weights of one factor. */
   constructor(backend: Backend, compressor: Compressor, layers: number) {
-    const { factor, minGroups, images, tensors } = compressor;
-    this.facts = { factor, minGroups, images };
+    const { factor, minGroups, factors, tensors } = compressor;
+    this.facts = { factor, minGroups, factors };
+    this.#layers = layers;
     const source: WeightSource = {
       has: (name) => tensors.has(name),
       tensor(name) {
@@ -50,41 +54,46 @@ export class LearnedNetworks {
       const [first, second, third] = COMPRESSOR_LINEARS.map(linear(kind, layer));
       return [first, second, third];
     };
-    const kinds = SEGMENT_KINDS.filter((kind) => kind === "text" || images);
-    this.#layers = Array.from({ length: layers }, (_, layer) =>
-      kinds.map((kind) => {
-        const [keys, values] = KINDS[kind].map((of) => network(of, layer));
-        return { keys, values };
-      }));
+    const all = Array.from({ length: layers }, (_, layer) => layer);
+    const alike = Map.groupBy(all, (layer) => SPAN_KINDS.map((kind) => factors[kind][layer]).join(" "));
+    this.#folds = [...alike.values()].map((own) => {
+      const facts = layerFacts(this.facts, own[0]), kinds = SPAN_KINDS.filter((kind) => facts[kind] > 1);
+      const networks = (layer: number) =>
+        kinds.map((kind) => {
+          const [keys, values] = SPAN_NETWORKS[kind].map((of) => network(of, layer));
+          return { keys, values };
+        });
+      return { facts, kinds, layers: own.map((layer) => ({ layer, networks: networks(layer) })) };
+    });
   }
 
   /** Records a batch. Job j is layer j mod layers of prompt j / layers. */
   record({ step, pages, jobs, prompts }: LearnedBatch): void {
-    const layers = this.#layers, { factor } = this.facts;
-    assert(jobs.jobs === prompts.length * layers.length, "every layer of a prompt is a job");
-    step.kvFold({ pages, jobs, groups: step.indices(this.#groups(prompts)), factor, layers });
+    assert(jobs.jobs === prompts.length * this.#layers, "every layer of a prompt is a job");
+    for (const fold of this.#folds) {
+      const groups = step.indices(this.#groups(prompts, fold));
+      step.kvFold({ pages, jobs, groups, layers: fold.layers });
+    }
   }
 
   /** Where each slot that remains comes from, prompt after prompt. */
-  #groups(prompts: readonly PromptShape[]): Uint32Array {
-    const { factor } = this.facts;
+  #groups(prompts: readonly PromptShape[], { facts, kinds }: Fold): Uint32Array {
     const segments = prompts.map(({ slots, images }) => {
       assert(slots.every((count) => count === slots[0]), "every layer stores the prompt");
-      return segmentsOf(slots[0], images, this.facts);
+      return segmentsOf(slots[0], images, facts);
     });
-    const kept = segments.flat().reduce((sum, segment) => sum + keptOfSegment(segment, factor), 0);
-    const groups = new Uint32Array(KV_GROUP_WORDS * kept);
+    const groups = new Uint32Array(KV_GROUP_WORDS * keptOfSegments(segments.flat()));
     let at = 0;
     for (const [index, list] of segments.entries()) {
       let target = 0;
       const put = (slot: number, networks: number) => {
-        groups[at++] = index * this.#layers.length;
+        groups[at++] = index * this.#layers;
         groups[at++] = slot;
         groups[at++] = target++;
         groups[at++] = networks;
       };
-      for (const { kind, first, slots, groups: made } of list) {
-        const networks = SEGMENT_KINDS.indexOf(kind);
+      for (const { kind, first, slots, groups: made, factor } of list) {
+        const networks = kinds.indexOf(kind);
         for (let group = 0; group < made; group++) put(first + group * factor, networks);
         for (let slot = first + made * factor; slot < first + slots; slot++) put(slot, KV_RAW);
       }

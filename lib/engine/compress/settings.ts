@@ -54,7 +54,7 @@ export function parseCompression(
 function parse(record: Readonly<Record<string, unknown>>, policyFields: readonly string[]): Compression {
   if (record.method === undefined) throw withoutMethod(record);
   const method = methodOf(record.method);
-  const { settings: known, rerotates, sizeProblem } = METHODS[method];
+  const { settings: known, rerotates, sizeOf } = METHODS[method];
   for (const field of Object.keys(record)) {
     if (!COMMON.includes(field) && !Object.hasOwn(known, field)) {
       const names = [...COMMON, ...policyFields, ...Object.keys(known)].join(", ");
@@ -62,9 +62,9 @@ function parse(record: Readonly<Record<string, unknown>>, policyFields: readonly
     }
   }
   const quantise = quantisationOf(record);
-  const size = method === "none" ? wholeSize(record) : sizeOf(record);
-  const problem = sizeProblem(size);
-  if (problem !== null) throw new Wrong("ratio" in size ? "ratio" : "budget", problem);
+  const named = method === "none" ? wholeSize(record) : sizeNamed(record);
+  const size = sizeOf(named);
+  if (typeof size === "string") throw new Wrong("ratio" in named ? "ratio" : "budget", size);
   const settings = Object.fromEntries(
     Object.entries(known).map(([name, setting]) => [name, valueOf(name, record[name], setting)]),
   );
@@ -91,7 +91,7 @@ function methodOf(value: unknown): MethodName {
   return method;
 }
 
-function sizeOf({ ratio, budget }: Readonly<Record<string, unknown>>): Size {
+function sizeNamed({ ratio, budget }: Readonly<Record<string, unknown>>): Size {
   if (ratio !== undefined && budget !== undefined) {
     throw new Wrong("budget", "give ratio or budget, not both");
   }

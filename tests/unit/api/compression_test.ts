@@ -3,6 +3,7 @@ import { compressionOf } from "../../../lib/api/compression.ts";
 import { readCompression } from "../../../lib/cli/values.ts";
 import { RequestError } from "../../../lib/core/errors.ts";
 import { compressionBy } from "../../support/compressions.ts";
+import { uniformFactors } from "../../../lib/model/compressor.ts";
 
 Deno.test("compressionOf: both forms, none and absence", () => {
   const half = compressionBy("mean-pool", 0.5);
@@ -28,9 +29,9 @@ Deno.test("compressionOf takes a method's own settings beside it, and null as ab
 });
 
 Deno.test("compressionOf takes what the learned compressor was trained for, and names ratio or method otherwise", () => {
-  const compressors = [{ factor: 5, minGroups: 3, images: false }];
+  const factors = uniformFactors(5, 2, false), compressors = [{ factor: 5, minGroups: 3, factors }];
   const asked = compressionOf({ method: "learned", ratio: 0.8 }, compressors);
-  assert.deepEqual(asked, { ...compressionBy("learned", 0.8), settings: { min_groups: 3, images: false } });
+  assert.deepEqual(asked, { ...compressionBy("learned", 0.8), settings: { min_groups: 3, ...factors } });
   assert.deepEqual(compressionOf("learned:0.8", compressors), asked);
   const refused = (wish: Parameters<typeof compressionOf>[0], trained: typeof compressors) => {
     try {

@@ -148,3 +148,17 @@ Deno.test("wholeTable is the room for a layer's packed slots, then the pages beh
   assert.deepEqual([...wholeTable({ ...part, packed }, 0, 16)], [3, 4, 7]);
   assert.deepEqual([...wholeTable({ ...part, packed }, 1, 16)], [8, 9]);
 });
+
+Deno.test("parseCompression takes a ratio that is nearly a whole factor's, and stores the exact one", () => {
+  const sizeOf = (method: string, ratio: number) => {
+    const parsed = parseCompression({ method, ratio });
+    return parsed.ok ? parsed.compression.size : null;
+  };
+  for (const method of ["learned", "mean-pool"]) {
+    assert.deepEqual([0.667, 0.666666667, 0.857, 0.9].map((ratio) => sizeOf(method, ratio)), [
+      ...[3, 3, 7, 10].map((factor) => ({ ratio: 1 - 1 / factor })),
+    ]);
+    assert.deepEqual([0.67, 0.66, 0.6, 0.86].map((ratio) => sizeOf(method, ratio)), [null, null, null, null]);
+  }
+  assert.deepEqual(sizeOf("knorm", 0.667), { ratio: 0.667 });
+});

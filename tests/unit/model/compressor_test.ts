@@ -30,9 +30,9 @@ async function refusal(bytes: Uint8Array, model = MODEL): Promise<string> {
 Deno.test("openCompressor reads several factors of one safetensors file, with their weights", async () => {
   await withFolder({ "c.safetensors": compressorsFile([five, two]) }, (dir) => {
     const found = openCompressor(`${dir}/c.safetensors`, MODEL)!;
-    assert.deepEqual(found.map(({ factor, minGroups, images }) => [factor, minGroups, images]), [
-      [2, 2, false],
-      [5, 2, true],
+    assert.deepEqual(found.map(({ factor, minGroups, factors }) => [factor, minGroups, factors]), [
+      [2, 2, { text: [2, 2], image: [1, 1] }],
+      [5, 2, { text: [5, 5], image: [5, 5] }],
     ]);
     for (const name of ["compress_ik.1.0.weight", "compress_tv.0.6.bias"]) {
       assert.deepEqual(valuesOf(found[1], name), valuesOf(five, name));
@@ -56,9 +56,9 @@ Deno.test("openCompressor reads the binary format, its metadata skipped", async 
     await withFolder({ "c.bin": binaryCompressor(one, MODEL, Uint8Array.of(1, 2, 3)) }, (dir) => {
       const [found, ...rest] = openCompressor(`${dir}/c.bin`, MODEL)!;
       assert.equal(rest.length, 0);
-      assert.deepEqual([found.factor, found.images, found.tensors.size], [
+      assert.deepEqual([found.factor, found.factors, found.tensors.size], [
         one.factor,
-        one.images,
+        one.factors,
         one.tensors.size,
       ]);
       for (const name of one.tensors.keys()) {
@@ -81,7 +81,10 @@ Deno.test("openCompressor refuses safetensors that do not fit the model, naming 
     await refusal(compressorsFile([five]), { layers: 2, headDim: 16 }),
     /40 columns, expected a multiple/,
   );
-  assert.match(await refusal(safetensorsBytes(compressorTensors(five, "factor_2."))), /is of factor 5/);
+  assert.match(
+    await refusal(safetensorsBytes(compressorTensors(five, "factor_1."))),
+    /"factor_1\." names no factor/,
+  );
   const odd = {
     ...compressorTensors(five),
     "compress_tk.1.3.weight": compressorTensors(five)["compress_tk.1.0.weight"],
@@ -89,6 +92,54 @@ Deno.test("openCompressor refuses safetensors that do not fit the model, naming 
   assert.match(
     await refusal(safetensorsBytes(odd)),
     /"compress_tk\.1\.3\.weight" is \[8, 40\], expected \[8, 8\]/,
+  );
+});
+
+const MIXED = { factor: 5, factors: { text: [2, 3], image: [4, 1] } };
+const mixed = randomCompressor(new Draw(3), MODEL, MIXED);
+
+Deno.test("openCompressor reads a factor of each layer and kind off the weights, and the one to be named off the prefix", async () => {
+  await withFolder({ "c.safetensors": compressorsFile([mixed, two]) }, (dir) => {
+    const [, found] = openCompressor(`${dir}/c.safetensors`, MODEL)!;
+    assert.deepEqual([found.factor, found.factors], [5, MIXED.factors]);
+  });
+  const textRaw = { text: [1, 1], image: [1, 3] };
+  const tensors = compressorTensors(randomCompressor(new Draw(3), MODEL, { factor: 3, factors: textRaw }));
+  await withFolder({ "c.safetensors": safetensorsBytes(tensors) }, (dir) => {
+    const [found] = openCompressor(`${dir}/c.safetensors`, MODEL)!;
+    assert.deepEqual([found.factor, found.factors], [3, textRaw], "without a prefix the first network tells");
+  });
+});
+
+Deno.test("openCompressor refuses layers whose tensors are incomplete or of different factors, naming file and tensor", async () => {
+  const all = compressorTensors(mixed, "factor_5."), name = (tensor: string) => `factor_5.compress_${tensor}`;
+  const without = (...tensors: readonly string[]) =>
+    safetensorsBytes(Object.fromEntries(Object.entries(all).filter(([key]) => !tensors.includes(key))));
+  const instead = (tensor: string, by: string) => safetensorsBytes({ ...all, [name(tensor)]: all[name(by)] });
+  for (const one of ["tv.1.6.bias", "ik.0.0.weight", "iv.0.3.weight"]) {
+    const message = await refusal(without(name(one)));
+    assert(message.includes(`tensor "${name(one)}" is missing`), message);
+  }
+  // Networks of keys without any of values.
+  const values = Object.keys(all).filter((key) => key.startsWith(name("iv.0.")));
+  assert.match(await refusal(without(...values)), /"factor_5\.compress_iv\.0\.0\.weight" is missing/);
+  assert.match(
+    await refusal(instead("tv.1.0.weight", "tk.0.0.weight")),
+    /"factor_5\.compress_tv\.1\.0\.weight" is \[8, 16\], expected \[8, 24\].* 3 slots to one, keys and values alike/,
+  );
+  const wide = (cols: number) =>
+    safetensorsBytes({
+      ...all,
+      [name("ik.0.0.weight")]: { dtype: "F32", shape: [8, cols], bytes: new Uint8Array(32 * cols) },
+    });
+  assert.match(
+    await refusal(wide(20)),
+    /"factor_5\.compress_ik\.0\.0\.weight" has 20 columns, expected a multiple/,
+  );
+  assert.match(await refusal(wide(8)), /has 8 columns, expected a multiple .* twice or more/);
+  assert.match(
+    await refusal(wide(520)),
+    /"factor_5\.compress_ik\.0\.0\.weight" makes 65 slots one, more than 64/,
   );
 });
 

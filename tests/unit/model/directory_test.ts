@@ -50,6 +50,10 @@ Deno.test("openModel says what is wrong with a directory that is none", async ()
     name: "StartError",
     message: "/nowhere/at/all does not exist",
   });
+  await rejects(openModel(llama, "auto", "/nowhere/c.safetensors"), {
+    name: "StartError",
+    message: "--compressor: /nowhere/c.safetensors does not exist",
+  });
   await withFolder({ "config.json": "{}" }, async (dir) => {
     await rejects(openModel(`${dir}/config.json`), {
       name: "StartError",

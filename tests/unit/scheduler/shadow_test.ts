@@ -9,6 +9,7 @@ import { ShadowRecord } from "../../../scheduler/shadow_record.ts";
 import { compressionBy } from "../../support/compressions.ts";
 import { answerTo, requestOf, scriptedService } from "../../support/scripted_service.ts";
 import { closeIdle, until } from "../../support/scripted_service_end.ts";
+import { uniformFactors } from "../../../lib/model/compressor.ts";
 
 const KNORM = compressionBy("knorm", 0.5);
 /** Long enough for a copy of half to have fewer pages. */
@@ -165,21 +166,23 @@ Deno.test("ShadowRecord takes a factor from mean-pool, and compression itself wh
 });
 
 Deno.test("ShadowRecord takes the next smaller trained factor of learned, with its settings, and compression itself where none is left", () => {
-  const factors = [2, 10, 5, 3].map((factor) => ({ factor, minGroups: factor, images: true }));
-  const by = ({ factor, minGroups, images }: typeof factors[number]) => ({
+  const trained = [2, 10, 5, 3].map((factor) => (
+    { factor, minGroups: factor, factors: uniformFactors(factor, 1) }
+  ));
+  const by = ({ factor, minGroups, factors }: typeof trained[number]) => ({
     ...compressionBy("learned", 1 - 1 / factor),
-    settings: { min_groups: minGroups, images },
+    settings: { min_groups: minGroups, ...factors },
   });
-  const record = new ShadowRecord(), fifth = by(factors[2]);
+  const record = new ShadowRecord(), fifth = by(trained[2]);
   const differ = () => record.seen(fifth, fifth, tokens(1), tokens(2));
-  for (const next of [factors[3], factors[0]]) {
+  for (const next of [trained[3], trained[0]]) {
     for (let run = 0; run < 8; run++) differ();
-    const eased = record.eased(fifth, factors);
+    const eased = record.eased(fifth, trained);
     assert.deepEqual(eased, by(next));
     assert.deepEqual(keptOf(eased!, 60, 1, []), Uint32Array.of(60 / next.factor), "it can be done");
   }
   for (let run = 0; run < 8; run++) differ();
-  assert.equal(record.eased(fifth, factors), null);
+  assert.equal(record.eased(fifth, trained), null);
 });
 
 Deno.test("ShadowRecord judges the server's own choice however many ratios clients have named", () => {

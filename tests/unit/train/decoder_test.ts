@@ -15,7 +15,8 @@ const width = text.kvHeads * text.headDim;
 
 function randomCaches(draw: Draw, counts: readonly number[]): Cache[] {
   return counts.map((slots) => {
-    const cache = emptyCache(slots, text.layers, width);
+    // As many more as the layer's number: layers need not store the same.
+    const cache = emptyCache(Array.from({ length: text.layers }, (_, layer) => slots + layer), width);
     for (const part of [...cache.keys, ...cache.values]) part.set(draw.normal(part.length, 0.7));
     return cache;
   });

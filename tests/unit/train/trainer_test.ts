@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { StartError } from "../../../lib/core/errors.ts";
+import { uniformFactors } from "../../../lib/model/compressor.ts";
 import { openCompressor } from "../../../lib/model/compressor_file.ts";
 import { resumeCheckpoint, saveCheckpoint, writeCompressor } from "../../../lib/train/checkpoint.ts";
 import { FrozenDecoder } from "../../../lib/train/decoder.ts";
@@ -34,8 +35,8 @@ async function lessons(): Promise<Lesson[]> {
   return list;
 }
 
-const FACTS = { factor: 2, minGroups: 2, images: true };
-const RUN = { factor: 2, steps: 40, seed: 3 };
+const FACTS = { factor: 2, minGroups: 2, factors: uniformFactors(2, text.layers) };
+const RUN = { factor: 2, steps: 40, seed: 3, factors: FACTS.factors };
 const recipe = { ...RECIPE, steps: RUN.steps, seed: RUN.seed };
 
 Deno.test("Trainer brings answers over short caches towards the teacher's", async () => {
@@ -63,13 +64,20 @@ Deno.test("a run that was cut short goes on as if it had not been", async () => 
       assert.deepEqual(second.compressor.parameters[i].values, values, name);
     }
     assert.throws(() => resumeCheckpoint(path, second, { ...RUN, seed: 4 }), StartError);
+    const factors = { ...RUN.factors, image: RUN.factors.image.with(0, 1) };
+    assert.throws(() => resumeCheckpoint(path, second, { ...RUN, factors }), StartError);
   });
 });
 
 Deno.test("writeCompressor adds a factor to a file and replaces its own", async () => {
   const taught = await lessons();
   const two = new Trainer(decoder, FACTS, recipe, taught);
-  const three = new Trainer(decoder, { ...FACTS, factor: 3 }, recipe, taught);
+  const three = new Trainer(
+    decoder,
+    { ...FACTS, factor: 3, factors: uniformFactors(3, text.layers) },
+    recipe,
+    taught,
+  );
   await withFolder({}, async (dir) => {
     const path = `${dir}/c.safetensors`;
     await writeCompressor(path, three);

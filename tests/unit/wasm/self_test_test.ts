@@ -84,11 +84,12 @@ const SABOTAGES:
       kvFold: (o) =>
         step.kvFold({
           ...o,
-          layers: o.layers.map((all) =>
-            all.map(({ keys, values: [first, second] }) => (
+          layers: o.layers.map(({ layer, networks }) => ({
+            layer,
+            networks: networks.map(({ keys, values: [first, second] }) => (
               { keys, values: [first, second, { ...keys[2], bias: keys[2].bias }] }
-            ))
-          ),
+            )),
+          })),
         }),
     })],
     ["segment attention of 8", { segments: [8] }, (step) => ({

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { cellName, cellsOfSweep, compressionOf, FACTORS, slotsOf } from "../../../../lib/cli/sweep/cells.ts";
 import { METHOD_NAMES } from "../../../../lib/engine/compress/method.ts";
 import { keptByLayer } from "../../../../lib/engine/compress/mod.ts";
+import { uniformFactors } from "../../../../lib/model/compressor.ts";
 
 const PROMPT = { slots: new Uint32Array(5).fill(80), images: [{ first: 5, count: 64 }] };
 
 /** Factor 5 alone was trained. */
-const TRAINED = [{ factor: 5, minGroups: 2, images: true }];
+const TRAINED = [{ factor: 5, minGroups: 2, factors: uniformFactors(5, 5) }];
 
 Deno.test("cellsOfSweep has every method but the whole cache at every factor, and no cell twice", () => {
   const cells = cellsOfSweep(TRAINED);
@@ -31,6 +32,13 @@ Deno.test("slotsOf a share is rounded down, and one slot at least", () => {
 Deno.test("slotsOf what learned stores are its groups and what is left of them", () => {
   // Text of 5 is less than two groups; 64 are 12 groups and 4; text of 11 is 2 groups and 1.
   assert.equal(slotsOf({ factor: 5, slots: "learned" }, PROMPT, TRAINED), 5 + 12 + 4 + 2 + 1);
+  // Pictures of 2, 64 (the fewest groups are two), 8, 4 and 64 slots, and one text of 5 and one of 3 slots: 41.8 on average.
+  const factors = { text: [5, 5, 5, 5, 5], image: [32, 1, 8, 16, 1] };
+  const mixed = [{ factor: 5, minGroups: 2, factors }];
+  assert.equal(
+    slotsOf({ factor: 5, slots: "learned" }, PROMPT, mixed),
+    Math.round((2 + 64 + 8 + 4 + 64) / 5) + 8,
+  );
 });
 
 Deno.test("methods that can keep any number of slots keep as many as all others of that size", () => {
