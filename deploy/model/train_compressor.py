@@ -1,8 +1,10 @@
 """Train the learned compressor of this model on scenes that nobody has seen.
 
-    python train_compressor.py --factors 5 --minutes 60
-    python train_compressor.py --factors 5 --init compressor.safetensors --minutes 30
-    python train_compressor.py --factors 2,3,10 --init compressor.safetensors --minutes 30
+    python train_compressor.py --steps 1200 --threads 1 --factors \
+        2:16/1/4/1/8:2,3:32/2/4/1/32:2,5:32/4/8/1/32:2,10:32/16/16/1/32:2
+
+made the file beside this one from nothing, in half an hour of one core. Answers read pictures mostly in the fourth layer, which
+keeps them whole; the layers that need them least keep two slots of 64 (bench/LOG.md, "The learned compressor").
 
 The same recipe as `deno task train-compressor`, with which other models are trained: the frozen model is its own
 teacher, and the compressor learns to bring its answers over a short cache near to those over the whole one, in output
@@ -12,7 +14,8 @@ cache costs more than a step of the compressor, so the last --kept batches are t
 and several factors share them.
 
 Writes --out (default: compressor.safetensors beside this file), and the losses of every step with --curves. Factors that
-the file has and --factors does not name stay. Needs torch, transformers, safetensors and numpy.
+the file has and --factors does not name stay; --init begins from a file's networks instead of the mean of each group. Needs
+torch, transformers, safetensors and numpy.
 """
 
 import argparse
@@ -31,11 +34,9 @@ from transformers import LlavaForConditionalGeneration
 
 import scenes as S
 import train as T
+from compressor import Compressor, read
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-KINDS = ("tk", "tv", "ik", "iv")
-LINEARS = (0, 3, 6)
-MIN_GROUPS = 2
 
 
 def product(x, weight):
@@ -70,8 +71,8 @@ class Text:
         gate, up = product(y, layer.gate_up).chunk(2, -1)
         return x + product(F.silu(gate) * up, layer.down)
 
-    def run(self, ids, position, keys, values, mask):
-        """ids, position [R, A]; keys, values [layers, R, kv, S, d]; mask [R, S] additive or None.
+    def run(self, ids, position, keys, values, masks):
+        """ids, position [R, A]; by layer: keys, values [R, kv, S, d], mask [R, S] additive or None.
         -> output of every layer [R, A, width], own keys and values [layers, R, kv, A, d]."""
         net, (rows, count) = self.net, ids.shape
         rep = net.h // net.kv
@@ -85,8 +86,8 @@ class Text:
             q = (q * net.hd ** -0.5).view(rows, count, net.kv, rep, net.hd).permute(0, 2, 3, 1, 4)
             q = q.reshape(rows, net.kv, rep * count, net.hd)
             seen = (q @ keys[i].transpose(-1, -2)).view(rows, net.kv, rep, count, -1)
-            if mask is not None:
-                seen = seen + mask[:, None, None, None]
+            if masks[i] is not None:
+                seen = seen + masks[i][:, None, None, None]
             new = (q @ k.transpose(-1, -2)).view(rows, net.kv, rep, count, count) + causal
             w = torch.softmax(torch.cat([seen, new], -1), -1).reshape(rows, net.kv, rep * count, -1)
             slots = keys[i].shape[2]
@@ -111,111 +112,6 @@ class Text:
             mixed = T.attend(q, k.repeat_interleave(rep, 1), v.repeat_interleave(rep, 1), causal)
             x = self.finish(layer, x, mixed.transpose(1, 2).flatten(2))
         return [torch.stack(part) for part in zip(*kv)]
-
-
-class Compressor(nn.Module):
-    """Per layer and kind three linear layers, stored [layers, in, out]; applied to all layers at once."""
-
-    def __init__(self, factor, layers, dim):
-        super().__init__()
-        self.factor, self.dim = factor, dim
-        for kind in KINDS:
-            for linear in LINEARS:
-                rows = (factor * dim if linear == 0 else dim) + 1
-                setattr(self, "%s_%d" % (kind, linear), nn.Parameter(torch.zeros(layers, rows, dim)))
-
-    def linear(self, kind, linear):
-        """Weight [layers, in, out] and bias [layers, 1, out]: the last row of what is trained."""
-        both = getattr(self, "%s_%d" % (kind, linear))
-        return both[:, :-1], both[:, -1:]
-
-    @torch.no_grad()
-    def start_as_mean(self, segments, prefix, lift=2.0):
-        """The mean of the group, lifted above zero by twice the mean size so that a ReLU passes it on."""
-        eye = torch.eye(self.dim)
-        for source, part in zip(prefix, "kv"):
-            for kind in "it":
-                size = torch.cat([source[:, :, :, a:b] for k, a, b in segments if k == kind], 3).abs().mean((1, 2, 3))
-                (w0, b0), (w3, _), (w6, b6) = (self.linear(kind + part, linear) for linear in LINEARS)
-                w0.copy_(eye.repeat(self.factor, 1) / self.factor)
-                w3.copy_(eye)
-                w6.copy_(eye)
-                b0.copy_(lift * size[:, None])
-                b6.copy_(-lift * size[:, None])
-
-    @torch.no_grad()
-    def start_as(self, other):
-        """Another factor's compressor, its first weights spread over the group: each token takes the part of them that lies
-        over it when both groups are drawn equally long."""
-        edge = torch.arange(max(self.factor, other.factor) + 1.0)
-        mine, theirs = edge[:self.factor + 1] / self.factor, edge[:other.factor + 1] / other.factor
-        share = torch.minimum(mine[1:, None], theirs[1:]) - torch.maximum(mine[:-1, None], theirs[:-1])
-        share = share.clamp(min=0) * other.factor
-        for own, given in zip(self.parameters(), other.parameters()):
-            rows = other.factor * other.dim
-            if given.shape[1] == rows + 1:
-                spread = torch.einsum("ij,ljdo->lido", share, given[:, :-1].unflatten(1, (other.factor, other.dim)))
-                given = torch.cat([spread.flatten(1, 2), given[:, -1:]], 1)
-            own.copy_(given)
-
-    def groups(self, kind, x):
-        """x [layers, R, kv, n * factor, d] -> [layers, R, kv, n, d]."""
-        layers, rows, heads, slots, dim = x.shape
-        y = x.reshape(layers, -1, self.factor * dim)
-        for linear in LINEARS:
-            weight, bias = self.linear(kind, linear)
-            y = torch.baddbmm(bias, y, weight)
-            y = F.relu(y) if linear != LINEARS[-1] else y
-        return y.view(layers, rows, heads, slots // self.factor, dim)
-
-    def shorten(self, segments, prefix, text, lengths):
-        """Keys and values [layers, R, kv, S, d] that remain, and the mask of rows that are shorter [R, S].
-        prefix, text: (keys, values) [layers, B, kv, P, d] and [layers, R, kv, A, d]; lengths [R] of the text."""
-        f, repeat = self.factor, text[0].shape[1] // prefix[0].shape[1]
-        first, end = segments[-1][1:]
-        total = lengths + end - first
-        n = total // f
-        n = torch.where(n < MIN_GROUPS, 0, n)
-        kept, most = n + total - n * f, int(n.max())
-        j = torch.arange(int(kept.max()))[None]
-        index = torch.where(j < n[:, None], j, most + (n * f)[:, None] + j - n[:, None])
-        index = torch.where(j < kept[:, None], index, 0)[None, :, None, :, None]
-        out = []
-        for source, new, part in zip(prefix, text, "kv"):
-            shared = []
-            for kind, a, b in segments[:-1]:
-                count = (b - a) // f
-                count = count if count >= MIN_GROUPS else 0
-                if count:
-                    shared.append(self.groups(kind + part, source[:, :, :, a:a + count * f]))
-                shared.append(source[:, :, :, a + count * f:b])
-            own = torch.cat([source[:, :, :, first:end].repeat_interleave(repeat, 1), new], 3)
-            if most:
-                own = F.pad(own, (0, 0, 0, max(0, most * f - own.shape[3])))
-                own = torch.cat([self.groups("t" + part, own[:, :, :, :most * f]), own], 3)
-            own = own.gather(3, index.expand(own.shape[0], -1, own.shape[2], -1, self.dim))
-            out.append(torch.cat([torch.cat(shared, 3).repeat_interleave(repeat, 1), own], 3))
-        mask = torch.where(j < kept[:, None], 0.0, -1e9)
-        return out[0], out[1], F.pad(mask, (out[0].shape[3] - mask.shape[1], 0))
-
-    def named(self):
-        """(name in the file, values [in, out] or [out]) of every tensor; views of what is trained."""
-        for kind in KINDS:
-            for linear in LINEARS:
-                weight, bias = self.linear(kind, linear)
-                for layer in range(weight.shape[0]):
-                    name = "factor_%d.compress_%s.%d.%d." % (self.factor, kind, layer, linear)
-                    yield name + "weight", weight[layer]
-                    yield name + "bias", bias[layer, 0]
-
-    @torch.no_grad()
-    def tensors(self):
-        return {name: values.t().contiguous().half().cpu() for name, values in self.named()}
-
-    @torch.no_grad()
-    def load(self, tensors):
-        for name, values in self.named():
-            values.copy_(tensors[name].float().t())
 
 
 # ---------------------------------------------------------------- questions
@@ -289,7 +185,7 @@ def lesson(text, tok, rng, plan, scenes, questions):
     answers = torch.tensor([len(a) - 1 for _, a in rows])
     keys, values = (x.repeat_interleave(questions, 1) for x in prefix)
     position = len(ids) + torch.arange(asked.shape[1])[None].expand(len(rows), -1)
-    _, new = text.run(asked, position, keys, values, None)
+    _, new = text.run(asked, position, keys, values, [None] * text.layers)
     full = [torch.cat([a, b], 3) for a, b in zip((keys, values), new)]
     mask = torch.where(torch.arange(asked.shape[1])[None] < lengths[:, None], 0.0, -1e9)
     mask = F.pad(mask, (len(ids), 0))
@@ -298,7 +194,7 @@ def lesson(text, tok, rng, plan, scenes, questions):
         told = pad([rows[i][1][:-1] for i in at.tolist()])
         valid = torch.arange(told.shape[1])[None] < answers[at][:, None]
         position = len(ids) + lengths[at][:, None] + torch.arange(told.shape[1])[None]
-        hidden, _ = text.run(told, position, full[0][:, at], full[1][:, at], mask[at])
+        hidden, _ = text.run(told, position, full[0][:, at], full[1][:, at], [mask[at]] * text.layers)
         weight = (3.0 / answers[at]).clamp(max=1).sqrt()[:, None].expand(-1, told.shape[1])[valid]
         teacher = F.log_softmax(text.logits(hidden[-1][valid]), -1)
         parts.append((at, told, position, valid, weight, teacher, [h[valid] for h in hidden]))
@@ -307,11 +203,11 @@ def lesson(text, tok, rng, plan, scenes, questions):
 
 def losses(text, comp, segments, prefix, new, lengths, parts):
     """Output and hidden loss, and the share of tokens that the model would say over the short cache too."""
-    keys, values, mask = comp.shorten(segments, prefix, new, lengths)
+    cache = comp.shorten(segments, prefix, new, lengths)
     output = inner = agreed = 0
     total, tokens = sum(part[4].sum() for part in parts), sum(len(part[4]) for part in parts)
     for at, told, position, valid, weight, teacher, states in parts:
-        hidden, _ = text.run(told, position, keys[:, at], values[:, at], mask[at])
+        hidden, _ = text.run(told, position, *([part[at] for part in by_layer] for by_layer in cache))
         student = F.log_softmax(text.logits(hidden[-1][valid]), -1)
         output = output + ((teacher.exp() * (teacher - student)).sum(-1) * weight).sum() / total
         for own, wanted in zip(hidden, states):
@@ -321,14 +217,25 @@ def losses(text, comp, segments, prefix, new, lengths, parts):
     return output, inner, agreed / tokens
 
 
+def factors_of(plan, layers):
+    """{nominal: {"i": factors by layer, "t": factors by layer}} of --factors."""
+    found = {}
+    for entry in plan.split(","):
+        parts = entry.split(":")
+        by_layer = [[int(f) for f in part.split("/")] for part in parts + parts[:1] * (3 - len(parts))]
+        pictures, texts = (part * (layers // len(part)) for part in by_layer[1:])
+        found[int(parts[0])] = {"i": pictures, "t": texts}
+    return found
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--factors", default="5")
-    ap.add_argument("--init", help="start from this file, with the nearest factor where it lacks one")
+    ap.add_argument("--factors", default="5", help="NOMINAL[:PICTURES[:TEXTS]],..: what becomes one, a number or one for each "
+                    "layer (32/4/8/1/32; 1: stays as it is); the nominal factor where not given")
+    ap.add_argument("--init", help="start from this file, every network from the one of the nearest factor")
     ap.add_argument("--out", default=os.path.join(HERE, "compressor.safetensors"))
     ap.add_argument("--curves")
     ap.add_argument("--steps", type=int, default=3000)
-    ap.add_argument("--minutes", type=float, default=float("inf"), help="end earlier, with the rate at its lowest")
     ap.add_argument("--scenes", type=int, default=12, help="scenes a step")
     ap.add_argument("--questions", type=int, default=5, help="questions a scene")
     ap.add_argument("--uses", type=int, default=4, help="steps that train on the same questions")
@@ -346,33 +253,25 @@ def main():
     rng, plan = random.Random(args.seed), conversations(tok)
     new = lambda: lesson(text, tok, rng, plan, args.scenes, args.questions)
     lessons = [new() for _ in range(max(1, args.kept // 4))]
-    comps = {f: Compressor(f, text.layers, text.net.hd) for f in map(int, args.factors.split(","))}
-    given = load_file(args.init) if args.init else {}
-    for f, comp in comps.items():
-        near = min({int(name.split(".")[0].split("_")[1]) for name in given}, key=lambda g: abs(math.log(g / f)), default=None)
-        if near is None:
-            comp.start_as_mean(*lessons[0][:2])
-        elif near == f:
-            comp.load(given)
-        else:
-            other = Compressor(near, text.layers, text.net.hd)
-            other.load(given)
-            comp.start_as(other)
+    comps = {n: Compressor(n, lengths, text.net.hd) for n, lengths in factors_of(args.factors, text.layers).items()}
+    given = read(load_file(args.init), text.layers).values() if args.init else []
+    for comp in comps.values():
+        comp.start_as_mean(*lessons[0][:2])
+        comp.start_from(given)
     adams = {f: torch.optim.Adam(c.parameters(), lr=args.rate, betas=(0.9, 0.98)) for f, c in comps.items()}
     curves = open(args.curves, "a") if args.curves else None
-    begun, busy, recent = time.time(), time.process_time(), {f: [] for f in comps}
+    busy, recent = time.process_time(), {f: [] for f in comps}
 
     def save():
         before = load_file(args.out) if os.path.exists(args.out) else {}
         for comp in comps.values():
+            before = {name: values for name, values in before.items() if not name.startswith("factor_%d." % comp.nominal)}
             before.update(comp.tensors())
         save_file(before, args.out + ".new")
         os.replace(args.out + ".new", args.out)
 
     for step in range(args.steps):
-        part = max(step / args.steps, (time.time() - begun) / 60 / args.minutes)
-        if part >= 1:
-            break
+        part = step / args.steps
         if step % args.uses == 0:
             lessons = lessons[-args.kept + 1:] + [new()]
         batch = lessons[-1] if step % args.uses == 0 else rng.choice(lessons)
@@ -391,8 +290,9 @@ def main():
                 print("%d,%d,%.5f,%.5f,%.5f" % (f, step + 1, *found), file=curves)
         if step % 50 == 49:
             for f, found in recent.items():
+                output, inner, agreed = np.mean(found, 0)
                 print("factor %d, step %d: output %.4f, hidden %.4f, agreement %.1f %%, %.2f s a step" % (
-                    f, step + 1, *np.mean(found, 0)[:2], 100 * np.mean(found, 0)[2], (time.process_time() - busy) / (step + 1)), flush=True)
+                    f, step + 1, output, inner, 100 * agreed, (time.process_time() - busy) / (step + 1)), flush=True)
                 found.clear()
             save()
             if curves:
