@@ -18,7 +18,12 @@ interface Answer {
     readonly choices: readonly { readonly message?: { readonly content: string }; readonly text?: string }[];
     readonly usage: {
       readonly prompt_tokens: number;
-      readonly kv_compression?: { readonly method: string; readonly kept_tokens: number };
+      readonly kv_compression?: {
+        readonly method: string;
+        readonly kept_tokens: number;
+        readonly bytes_before: number;
+        readonly bytes_after: number;
+      };
     };
     readonly error: { readonly message: string; readonly param: string };
   };
@@ -170,8 +175,14 @@ testServer(
             ...{ prompt: Array.from({ length: 52 }, (_, i) => 20 + i), max_tokens: 2 },
             kv_compression: LEARNED,
           });
-          // 52 by layer: 26, 52, 13, 52, 17 and a rest of one.
-          assert.equal(body.usage.kv_compression?.kept_tokens, (26 + 52 + 13 + 52 + 18) / layers);
+          // Of 52 in each layer; the fifth makes 17 and a rest of one.
+          const byLayer = [26, 52, 13, 52, 18], usage = body.usage.kv_compression!;
+          assert.equal(usage.kept_tokens, byLayer.reduce((sum, count) => sum + count, 0) / layers);
+          const pages = (slots: number) =>
+            byLayer.reduce((sum, count) => sum + Math.ceil(count / slots), 0) / layers /
+            Math.ceil(52 / slots);
+          const memory = usage.bytes_after / usage.bytes_before;
+          assert([8, 16].some((slots) => pages(slots) === memory), `each layer has its own pages: ${memory}`);
           const pictures = 2 * (2 + (9 + 1) + 64 + 64 + 32) / layers;
           assert(kept > pictures && kept < first.body.usage.prompt_tokens, `${kept} tokens are kept`);
         } finally {
