@@ -11,14 +11,21 @@ const TURNS = 4;
 /** A reading further below the best one than this share is of another machine: a slower one, or one with a core fewer. */
 export const PACE_CHANGE_MAX = 0.1;
 
-/** Whether all readings around a measurement are of the machine of `best`, the fastest one seen. */
-export function isSteady(readings: readonly number[], best: number): boolean {
-  return readings.every((reading) => reading >= (1 - PACE_CHANGE_MAX) * best);
+/** Readings before and after something was measured. */
+export type Readings = readonly [number, number];
+
+/**
+ * Whether what lies between the readings was measured on the machine of `best`, the fastest reading seen. One slow reading is
+ * a spell of a tenth of a second, such as there are in every cell; both are more.
+ */
+export function isSteady(readings: Readings, best: number): boolean {
+  return readings.some((reading) => reading >= (1 - PACE_CHANGE_MAX) * best);
 }
 
 /** What one attempt at a measurement came to. */
 export interface Attempt {
-  readonly readings: readonly number[];
+  /** Of each of its cells. */
+  readonly readings: readonly Readings[];
   readonly best: number;
   /** How often it was measured, this time included. */
   readonly tries: number;
@@ -31,7 +38,8 @@ const TRIES_MAX = 3;
 const RETRIED_MS_MAX = 60_000;
 
 export function mustMeasureAgain({ readings, best, tries, elapsedMs }: Attempt): boolean {
-  return tries < TRIES_MAX && elapsedMs <= RETRIED_MS_MAX && !isSteady(readings, best);
+  return tries < TRIES_MAX && elapsedMs <= RETRIED_MS_MAX &&
+    !readings.every((pair) => isSteady(pair, best));
 }
 
 export class Pace {

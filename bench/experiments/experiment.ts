@@ -4,7 +4,7 @@ import { Draws } from "../draws.ts";
 import { countedColumns, figureColumns } from "../load/columns.ts";
 import type { Targets } from "../load/figures.ts";
 import { measure } from "../load/measure.ts";
-import { mustMeasureAgain, type Pace as MachinePace } from "../pace.ts";
+import { mustMeasureAgain, type Pace as MachinePace, type Readings } from "../pace.ts";
 import type { LoadRequest } from "../load/request.ts";
 import type { Pace } from "../load/run.ts";
 import type { Served } from "../servers.ts";
@@ -104,7 +104,7 @@ export class Bench {
 
   /**
    * Cells that are compared with each other, measured one after the other by `measured`, which returns their columns in their
-   * order. All again, `again` in the name of the requests, when the machine changed its pace meanwhile; pace.ts says how
+   * order, the pace before and after each among them. All again, `again` in the name of the requests, when the machine changed its pace meanwhile; pace.ts says how
    * often at most. All are there already or none is measured.
    */
   async round(
@@ -121,22 +121,20 @@ export class Bench {
       const begun = timestamp(), begunMs = systemClock.now();
       const measuredRows = await measured(tries === 1 ? "" : `, again ${tries}`);
       if (this.stop.aborted) return null;
-      const readings = [
-        ...measuredRows.map((row) => numberOf(row, "pace_before")),
-        await this.machine.read(),
-      ];
       const { best } = this.machine;
+      const readings = measuredRows.map((row): Readings => [
+        numberOf(row, "pace_before"),
+        numberOf(row, "pace_after"),
+      ]);
       if (mustMeasureAgain({ readings, best, tries, elapsedMs: systemClock.now() - begunMs })) {
-        const list = readings.map((reading) => reading.toFixed(0)).join(", ");
+        const list = readings.map(([before]) => before.toFixed(0)).join(", ");
         this.say(
           `${cells[0].name} and what it is compared with once more: pace ${list} of ${best.toFixed(0)}`,
         );
         continue;
       }
       const rows = cells.map(({ name, columns }, i): Row => ({
-        ...{ cell: name, begun, ...this.common, ...columns, ...measuredRows[i], tries },
-        pace_after: readings[i + 1],
-        pace_best: best,
+        ...{ cell: name, begun, ...this.common, ...columns, ...measuredRows[i], tries, pace_best: best },
       }));
       for (const row of rows.filter(({ cell }) => this.table.find(String(cell)) === undefined)) {
         this.table.append(row);
@@ -150,9 +148,9 @@ export class Bench {
     return this.stop.aborted || systemClock.now() > this.options.deadlineMs;
   }
 
-  /** The machine's pace at this moment, as a column. */
-  async pace(): Promise<Row> {
-    return { pace_before: await this.machine.read() };
+  /** The machine's pace at this moment. */
+  async pace(): Promise<number> {
+    return await this.machine.read();
   }
 
   /** Requests of a workload; the same name and seed give the same ones. */

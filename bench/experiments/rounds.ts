@@ -104,14 +104,16 @@ export async function runRound(
     }
     const requests = await bench.requests(`requests ${label}`, workload, count);
     const rows = new Map<Side, Row>();
+    let before = await bench.pace();
     for (const side of turns(sides, round)) {
       if (bench.stop.aborted) return [];
-      const before = await bench.pace();
       const served = await servers.get(side), title = `${side.name} ${label}`;
       const figures = await (measured === undefined
         ? bench.load(title, served, requests, [], pace(capacity))
         : measured(side, title, served, requests, pace(capacity)));
-      rows.set(side, { ...before, capacity_per_s: capacity, ...figures });
+      const after = await bench.pace();
+      rows.set(side, { pace_before: before, pace_after: after, capacity_per_s: capacity, ...figures });
+      before = after;
     }
     return sides.map((side) => rows.get(side)!);
   });
@@ -122,13 +124,12 @@ export function steadinessText(rows: readonly Row[]): string {
   const counted = rows.filter((row) => Number.isFinite(numberOf(row, "tries")));
   const again = counted.filter((row) => numberOf(row, "tries") > 1).length;
   const slow = counted.filter((row) => {
-    const readings = [numberOf(row, "pace_before"), numberOf(row, "pace_after")];
-    return !isSteady(readings, numberOf(row, "pace_best"));
+    return !isSteady([numberOf(row, "pace_before"), numberOf(row, "pace_after")], numberOf(row, "pace_best"));
   }).length;
   return `Servers keep running and are warmed up with ${WARM_UP_REQUESTS} requests; every round has pictures of its own. ` +
-    "Before and after every cell a chain of multiply-adds on two threads tells the machine's pace; a round in which it fell " +
-    `more than ${
+    "Before and after every cell a chain of multiply-adds on two threads tells the machine's pace; a round with a cell around " +
+    `which both were more than ${
       100 * PACE_CHANGE_MAX
-    } % below the best was measured again, at most twice: ${again} of ${counted.length} cells were, and ${slow} ` +
-    "stayed that slow.";
+    } % below the best was measured again, at most twice, unless it took ` +
+    `minutes: ${again} of ${counted.length} cells were, and ${slow} stayed that slow.`;
 }
