@@ -3,10 +3,11 @@
  * measurement, and at the end a page with tables and plots under `bench/results/<machine>/<date>`. See HELP.
  */
 import { parseArgs } from "node:util";
-import { timestamp } from "../lib/core/clock.ts";
+import { systemClock, timestamp } from "../lib/core/clock.ts";
 import { Bench, type BenchOptions, type Experiment } from "./experiments/experiment.ts";
 import { EXPERIMENTS } from "./experiments/mod.ts";
 import { commitName, machineName } from "./machine.ts";
+import { Pace } from "./pace.ts";
 import {
   listOrNull,
   LOAD_HELP,
@@ -38,7 +39,7 @@ ${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join
   --peer NAME=WHERE      peers: a URL, or a command whose server takes its port from {port}; repeatable
   --clients LIST         peers: clients of the closed loops
   --rates LIST           policies: multiples of the capacity
-  --rounds N             policies, peers: how often all is measured; medians are shown
+  --rounds N             all but quality and scale: how often all is measured; medians are shown
 ${LOAD_HELP}`;
 
 const { values, positionals } = parseArgs({
@@ -83,7 +84,9 @@ function options(): BenchOptions {
     connectionsMax: wholeOf(values.connections, "connections"),
     timeoutMs: 1000 * positiveOf(values.timeout, "timeout"),
     serverFlags: positionals,
-    budgetMs: values.budget === undefined ? Infinity : 1000 * positiveOf(values.budget, "budget"),
+    deadlineMs: values.budget === undefined
+      ? Infinity
+      : systemClock.now() + 1000 * positiveOf(values.budget, "budget"),
   };
 }
 
@@ -106,7 +109,7 @@ function exists(path: string): boolean {
 async function runExperiment(experiment: Experiment, folder: string): Promise<readonly Row[]> {
   const table = new ResultTable(`${folder}/${experiment.name}.csv`, values.resume);
   const common = { commit: commitName(), machine, seed: values.seed };
-  const bench = new Bench(options(), table, stop, common, (line) => console.error(line));
+  const bench = new Bench(chosenOptions, table, stop, common, (line) => console.error(line), pace);
   const { name } = experiment;
   try {
     await experiment.run(bench);
@@ -122,6 +125,7 @@ async function runExperiment(experiment: Experiment, folder: string): Promise<re
     await writePlots(plots.map((plot) => ({ path: `${folder}/${plot.name}.svg`, spec: plot.spec })));
     console.log(`\n${text}\n\nwritten to ${folder}/${name}.md and .csv`);
     if (bench.left > 0) console.log(`${bench.left} measurements were not begun: --resume goes on`);
+    left += bench.left;
   }
   return table.rows;
 }
@@ -168,6 +172,12 @@ const machine = values.machine ?? machineName();
 const folder = values.out ?? resultsFolder(machine, values.resume);
 Deno.mkdirSync(folder, { recursive: true });
 const stop = stopOnInterrupt((line) => console.error(line));
+const pace = await Pace.start();
+const chosenOptions = options();
+let left = 0;
 const rows: (readonly Row[])[] = [];
 for (const experiment of chosen) rows.push(await runExperiment(experiment, folder));
-if (values.repeat && !stop.aborted) await repeatAll(chosen, rows);
+// The second run begins when the first is whole.
+if (values.repeat && !stop.aborted && left === 0) await repeatAll(chosen, rows);
+// The second thread of the pace waits for work.
+Deno.exit(0);

@@ -1,23 +1,21 @@
-/** What each part is worth alone: policy × compression × layout of the pool × prefix cache, under one load. */
-import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
-import { type Ratio, ratioOf } from "../report/agreement.ts";
+/**
+ * What each part is worth alone: policy × compression × layout of the pool × prefix cache, in closed loops, as in methods.ts.
+ */
+import { pairedRatio, type Ratio, ratioText } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
+import { medians } from "../report/medians.ts";
 import { barPlot } from "../report/plots.ts";
-import { numberOf, type Row } from "../report/table.ts";
-import { startOwn } from "../servers.ts";
+import type { Row } from "../report/table.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { layoutFlags, layoutsOf } from "./layouts.ts";
 import { compressFlags, policyFlags } from "./policies.ts";
+import { CLIENTS, runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
 
-const REQUESTS = 200;
-const REQUESTS_QUICK = 60;
-const WARM_UP_REQUESTS = 12;
-const CAPACITY_CLIENTS = 16;
+const FULL = { requests: 200, rounds: 3 };
+const QUICK = { requests: 120, rounds: 5 };
 const STATIC = "p1c1d8";
 /** Twice and five times smaller. */
 const COMPRESSIONS = ["none", "keydiff:0.5", "keydiff:0.8"];
-/** Of the static batches' capacity without anything: a load that some of the variants can bear and some cannot. */
-const LOAD = 1.2;
 
 /** Runs of pages are shared by nobody. */
 const VARIANTS = [
@@ -28,56 +26,43 @@ const VARIANTS = [
 
 async function run(bench: Bench): Promise<void> {
   const { options } = bench;
+  const size = options.quick ? QUICK : FULL;
   // Several questions a picture: a prefix cache has something to find.
   const workload = options.workload ?? "gqa-vqa";
-  const count = options.requests ?? (options.quick ? REQUESTS_QUICK : REQUESTS);
-  const requests = await bench.requests("requests", workload, count);
-  const warmUp = await bench.requests("warm-up", workload, WARM_UP_REQUESTS);
-  const capacity = await bench.cell("capacity", { workload, policy: STATIC }, async () => {
-    const flags = [...policyFlags(STATIC), "--prefix-cache", "off", ...options.serverFlags];
-    await using served = await startOwn(STATIC, flags);
-    const pace = { kind: "closed", clients: CAPACITY_CLIENTS } as const;
-    return await bench.load("capacity", served, requests, warmUp, pace);
-  });
-  if (capacity === null) return;
-  const rate = numberOf(capacity, "requests_per_s") * (options.rates?.[0] ?? LOAD);
-  const timesMs = arrivalTimesMs(poisson(rate), bench.draws("arrivals"), count);
   const layouts = await layoutsOf(bench.say);
   for (const compress of COMPRESSIONS) {
-    for (const layout of layouts) {
-      for (const { prefixCache } of VARIANTS.filter((variant) => variant.layout === layout)) {
-        for (const policy of ["dynamic", STATIC] as const) {
-          const columns = { workload, policy, compress, layout, prefix_cache: prefixCache, rate_per_s: rate };
-          const name = `${policy}/${compress}/${layout}/prefix cache ${prefixCache}`;
-          await bench.cell(name, columns, async () => {
-            const flags = [
-              ...policyFlags(policy),
-              ...compressFlags(compress),
-              ...layoutFlags(layout),
-              ...["--prefix-cache", prefixCache],
-            ];
-            await using served = await startOwn(name, [...flags, ...options.serverFlags]);
-            return await bench.load(name, served, requests, warmUp, { kind: "open", timesMs });
-          });
-        }
+    for (const { layout, prefixCache } of VARIANTS.filter((variant) => layouts.includes(variant.layout))) {
+      const sides = (["dynamic", STATIC] as const).map((policy): Side => ({
+        name: `${policy}/${compress}/${layout}/prefix cache ${prefixCache}`,
+        flags: [
+          ...policyFlags(policy),
+          ...compressFlags(compress),
+          ...layoutFlags(layout),
+          ...["--prefix-cache", prefixCache],
+        ],
+        columns: { policy, compress, layout, prefix_cache: prefixCache },
+      }));
+      await using servers = new WarmServers(bench, workload);
+      for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
+        await runRound(bench, servers, sides, {
+          ...{ name: "", round, workload, count: options.requests ?? size.requests, capacityOf: null },
+          pace: () => ({ kind: "closed", clients: CLIENTS }),
+        });
       }
     }
   }
 }
 
 function report(all: readonly Row[]): Report {
-  const rows = all.filter((row) => row.compress !== undefined && row.compress !== "")
-    .filter((row) => !String(row.cell).endsWith("(stopped)"))
-    .map((row): Row => ({
-      ...row,
-      variant: `${row.layout}, prefix cache ${row.prefix_cache}`,
-    }));
+  const rows = medians(all, ["policy", "compress", "layout", "prefix_cache"]);
   return {
     text: [
-      `Open loop, ${numberOf(rows[0] ?? {}, "rate_per_s").toFixed(1)} requests/s of \`${
+      `Closed loop, ${CLIENTS} clients, ${rows[0]?.requests} requests of \`${
         rows[0]?.workload
-      }\`, ` +
-      `${rows[0]?.requests} requests, one seed.`,
+      }\` a round, medians of ` +
+      `${rows[0]?.rounds} rounds, one seed.`,
+      "",
+      steadinessText(all),
       "",
       markdownTable(rows, [
         plain("policy", "policy"),
@@ -93,6 +78,10 @@ function report(all: readonly Row[]): Report {
         plain("errors", "errors"),
         percent("right", "right"),
       ]),
+      "",
+      "Each round by itself, the median and in parentheses the least and the most:",
+      "",
+      ...ratios(all).map((ratio) => `- ${ratio.name}: ${ratioText(ratio)}`),
       ...doubts(rows),
     ].join("\n"),
     plots: VARIANTS.map(({ layout, prefixCache, title }) => ({
@@ -113,14 +102,13 @@ function report(all: readonly Row[]): Report {
 }
 
 function ratios(all: readonly Row[]): Ratio[] {
-  return all.filter(({ policy, layout }) => policy === "dynamic" && layout !== undefined).flatMap((ours) => {
-    const { compress, layout, prefix_cache: cache } = ours;
-    const theirs = all.find((row) =>
-      row.policy === STATIC && row.compress === compress && row.layout === layout &&
-      row.prefix_cache === cache
-    );
-    const against = `dynamic against ${STATIC}, ${compress}, ${layout}, prefix cache ${cache}`;
-    return ratioOf(`answered/s, ${against}`, ours, theirs, "requests_per_s");
+  const columns = ["compress", "layout", "prefix_cache"] as const;
+  const variants = Map.groupBy(all, (row) => columns.map((column) => row[column]).join(", "));
+  return [...variants].flatMap(([, rows]) => {
+    const [{ compress, layout, prefix_cache: cache }] = rows;
+    const of = (name: string) => rows.filter(({ policy }) => policy === name);
+    const name = `answered/s, dynamic against ${STATIC}, ${compress}, ${layout}, prefix cache ${cache}`;
+    return pairedRatio(name, of("dynamic"), of(STATIC), "requests_per_s");
   });
 }
 

@@ -4,6 +4,7 @@ import { Draws } from "../draws.ts";
 import { countedColumns, figureColumns } from "../load/columns.ts";
 import type { Targets } from "../load/figures.ts";
 import { measure } from "../load/measure.ts";
+import { mustMeasureAgain, type Pace as MachinePace, type Readings } from "../pace.ts";
 import type { LoadRequest } from "../load/request.ts";
 import type { Pace } from "../load/run.ts";
 import type { Served } from "../servers.ts";
@@ -38,8 +39,8 @@ export interface BenchOptions {
   readonly timeoutMs: number;
   /** For every server of this project's that is started. */
   readonly serverFlags: readonly string[];
-  /** No further measurement is begun after so long. */
-  readonly budgetMs: number;
+  /** No further measurement is begun after this time of the system's clock. */
+  readonly deadlineMs: number;
 }
 
 export interface Report {
@@ -58,8 +59,13 @@ export interface Experiment {
   ratios?(rows: readonly Row[]): Ratio[];
 }
 
+/** A cell of the table without its figures. */
+export interface Cell {
+  readonly name: string;
+  readonly columns: Row;
+}
+
 export class Bench {
-  readonly #begunMs = systemClock.now();
   /** Measurements that were not begun because the time was over. */
   left = 0;
 
@@ -70,6 +76,7 @@ export class Bench {
     /** Columns that every row begins with: commit, machine. */
     private readonly common: Row,
     readonly say: (line: string) => void,
+    private readonly machine: MachinePace,
   ) {}
 
   /**
@@ -79,7 +86,7 @@ export class Bench {
   async cell(name: string, columns: Row, measured: () => Promise<Row>): Promise<Row | null> {
     const known = this.table.find(name);
     if (known !== undefined) return known;
-    if (this.stop.aborted || systemClock.now() - this.#begunMs > this.options.budgetMs) {
+    if (this.#isOver()) {
       this.left++;
       return null;
     }
@@ -93,6 +100,57 @@ export class Bench {
     this.table.append(row);
     this.say(`${name}: ${summaryOf(row)}`);
     return row;
+  }
+
+  /**
+   * Cells that are compared with each other, measured one after the other by `measured`, which returns their columns in their
+   * order, the pace before and after each among them. All again, `again` in the name of the requests, when the machine changed its pace meanwhile; pace.ts says how
+   * often at most. All are there already or none is measured.
+   */
+  async round(
+    cells: readonly Cell[],
+    measured: (again: string) => Promise<readonly Row[]>,
+  ): Promise<readonly Row[] | null> {
+    const known = cells.map(({ name }) => this.table.find(name)).filter((row) => row !== undefined);
+    if (known.length === cells.length) return known;
+    if (this.#isOver()) {
+      this.left += cells.length;
+      return null;
+    }
+    for (let tries = 1;; tries++) {
+      const begun = timestamp(), begunMs = systemClock.now();
+      const measuredRows = await measured(tries === 1 ? "" : `, again ${tries}`);
+      if (this.stop.aborted) return null;
+      const { best } = this.machine;
+      const readings = measuredRows.map((row): Readings => [
+        numberOf(row, "pace_before"),
+        numberOf(row, "pace_after"),
+      ]);
+      if (mustMeasureAgain({ readings, best, tries, elapsedMs: systemClock.now() - begunMs })) {
+        const list = readings.map(([before]) => before.toFixed(0)).join(", ");
+        this.say(
+          `${cells[0].name} and what it is compared with once more: pace ${list} of ${best.toFixed(0)}`,
+        );
+        continue;
+      }
+      const rows = cells.map(({ name, columns }, i): Row => ({
+        ...{ cell: name, begun, ...this.common, ...columns, ...measuredRows[i], tries, pace_best: best },
+      }));
+      for (const row of rows.filter(({ cell }) => this.table.find(String(cell)) === undefined)) {
+        this.table.append(row);
+        this.say(`${row.cell}: ${summaryOf(row)}`);
+      }
+      return rows;
+    }
+  }
+
+  #isOver(): boolean {
+    return this.stop.aborted || systemClock.now() > this.options.deadlineMs;
+  }
+
+  /** The machine's pace at this moment. */
+  async pace(): Promise<number> {
+    return await this.machine.read();
   }
 
   /** Requests of a workload; the same name and seed give the same ones. */

@@ -1,6 +1,7 @@
 /**
  * Memory of the KV pool over time, by layout and compression, under one load: bytes in use (mean and peak), fragmentation,
- * and the byte-seconds of raw caches that outlived their compressed copies.
+ * and the byte-seconds of raw caches that outlived their compressed copies. The load is a share of what the machine does at
+ * the moment: of a fixed number of requests a second, a machine of half the pace holds many times the bytes.
  */
 import { systemClock } from "../../lib/core/clock.ts";
 import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
@@ -14,23 +15,25 @@ import {
   type KvRequest,
 } from "../load/kv_formula.ts";
 import { measure } from "../load/measure.ts";
+import type { LoadRequest } from "../load/request.ts";
+import type { Pace } from "../load/run.ts";
 import { GaugeWatch, type Reading, timeMean } from "../load/watch.ts";
-import { type Ratio, ratioOf } from "../report/agreement.ts";
+import { pairedRatio, type Ratio, ratioText } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
+import { medians } from "../report/medians.ts";
 import { linePlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
-import { startOwn } from "../servers.ts";
+import type { Served } from "../servers.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { layoutFlags, layoutsOf } from "./layouts.ts";
 import { COMPRESS_DEFAULT, compressFlags } from "./policies.ts";
+import { runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
 
-const REQUESTS = 200;
-const REQUESTS_QUICK = 80;
-const WARM_UP_REQUESTS = 12;
-/** Requests a second: below what any layout can do, so that all hold the same load. */
-const RATE = 10;
+const FULL = { requests: 200, rounds: 3 };
+const QUICK = { requests: 60, rounds: 5 };
+/** Of what pages without compression do: below what any layout can do, so that all hold the same load. */
+const LOAD = 0.4;
 const SCRAPE_MS = 50;
-const WARM_UP_CLIENTS = 4;
 /** Points of the plot a run; the means use every reading. */
 const CURVE_POINTS = 60;
 const MIB = 1024 ** 2;
@@ -81,50 +84,67 @@ function formulaColumns(requests: readonly KvRequest[], layout: KvLayout, timeMs
   };
 }
 
+/** The load on one server, the pool watched meanwhile. */
+async function measured(
+  bench: Bench,
+  layout: string,
+  { label, served, requests, pace }: {
+    readonly label: string;
+    readonly served: Served;
+    readonly requests: readonly LoadRequest[];
+    readonly pace: Pace;
+  },
+): Promise<Row> {
+  const { connectionsMax, timeoutMs, targets } = bench.options;
+  const limits = { connectionsMax, timeoutMs, targets, stop: bench.stop, warmUp: [] };
+  const watch = new GaugeWatch(served.client.target.url, SCRAPE_MS, systemClock);
+  const { figures, counted, run } = await measure(served, requests, { ...limits, label, pace });
+  await watch[Symbol.asyncDispose]();
+  const end = await scrape(served.client.target.url);
+  const held = run.sent.flatMap(({ index, reply }): KvRequest[] =>
+    reply.kind === "answer" ? [{ answer: reply.answer, maxTokens: requests[index].maxTokens }] : []
+  );
+  const kvLayout = {
+    tokenBytes: end === null ? NaN : sumOf(end, "fastcache_kv_token_bytes"),
+    pageSlots: end === null ? NaN : sumOf(end, "fastcache_kv_page_tokens"),
+    contiguous: layout === "contiguous",
+  };
+  const timeMs = (watch.readings.at(-1)?.atMs ?? NaN) - (watch.readings[0]?.atMs ?? NaN);
+  return {
+    ...figureColumns(figures),
+    ...countedColumns(counted, figures),
+    ...memoryColumns(watch.readings),
+    ...formulaColumns(held, kvLayout, timeMs),
+    // Since the server's start.
+    peak_by_server_mib: end === null ? NaN : sumOf(end, "fastcache_kv_peak_used_bytes") / MIB,
+  };
+}
+
 async function run(bench: Bench): Promise<void> {
   const { options } = bench;
+  const size = options.quick ? QUICK : FULL;
   const workload = options.workload ?? "gqa-caption";
-  const count = options.requests ?? (options.quick ? REQUESTS_QUICK : REQUESTS);
-  const rate = options.rates?.[0] ?? RATE;
-  const requests = await bench.requests("requests", workload, count);
-  const warmUp = await bench.requests("warm-up", workload, WARM_UP_REQUESTS);
-  const timesMs = arrivalTimesMs(poisson(rate), bench.draws("arrivals"), count);
-  for (const layout of await layoutsOf(bench.say)) {
-    for (const compress of ["none", options.compress ?? COMPRESS_DEFAULT]) {
-      const columns = { workload, layout, compress, rate_per_s: rate, variant: `${layout}, ${compress}` };
-      await bench.cell(`${layout}/${compress}`, columns, async () => {
-        // Without a prefix cache: what it keeps is memory in use too, but of no request.
-        const flags = [...layoutFlags(layout), ...compressFlags(compress), "--prefix-cache", "off"];
-        await using served = await startOwn(layout, [...flags, ...options.serverFlags]);
-        const { connectionsMax, timeoutMs, targets } = options;
-        const limits = { connectionsMax, timeoutMs, targets, stop: bench.stop, warmUp: [] };
-        const label = `${layout} ${compress}`;
-        // Apart from the run: the pool is watched from an idle server on.
-        const closed = { kind: "closed", clients: WARM_UP_CLIENTS } as const;
-        await measure(served, warmUp, { ...limits, label: `${label}, warm-up`, pace: closed });
-        const watch = new GaugeWatch(served.client.target.url, SCRAPE_MS, systemClock);
-        const pace = { kind: "open", timesMs } as const;
-        const { figures, counted, run } = await measure(served, requests, { ...limits, label, pace });
-        await watch[Symbol.asyncDispose]();
-        const end = await scrape(served.client.target.url);
-        const held = run.sent.flatMap(({ index, reply }): KvRequest[] =>
-          reply.kind === "answer" ? [{ answer: reply.answer, maxTokens: requests[index].maxTokens }] : []
-        );
-        const kvLayout = {
-          tokenBytes: end === null ? NaN : sumOf(end, "fastcache_kv_token_bytes"),
-          pageSlots: end === null ? NaN : sumOf(end, "fastcache_kv_page_tokens"),
-          contiguous: layout === "contiguous",
-        };
-        const timeMs = (watch.readings.at(-1)?.atMs ?? NaN) - (watch.readings[0]?.atMs ?? NaN);
-        return {
-          ...figureColumns(figures),
-          ...countedColumns(counted, figures),
-          ...memoryColumns(watch.readings),
-          ...formulaColumns(held, kvLayout, timeMs),
-          peak_by_server_mib: end === null ? NaN : sumOf(end, "fastcache_kv_peak_used_bytes") / MIB,
-        };
-      });
-    }
+  const count = options.requests ?? size.requests;
+  const share = options.rates?.[0] ?? LOAD;
+  const sides = (await layoutsOf(bench.say)).flatMap((layout) =>
+    ["none", options.compress ?? COMPRESS_DEFAULT].map((compress): Side => ({
+      name: `${layout}/${compress}`,
+      // Without a prefix cache: what it keeps is memory in use too, but of no request.
+      flags: [...layoutFlags(layout), ...compressFlags(compress), "--prefix-cache", "off"],
+      columns: { layout, compress, load: share, variant: `${layout}, ${compress}` },
+    }))
+  );
+  await using servers = new WarmServers(bench, workload);
+  for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
+    await runRound(bench, servers, sides, {
+      ...{ name: "", round, workload, count, capacityOf: sides[0] },
+      pace: (capacity) => ({
+        kind: "open",
+        timesMs: arrivalTimesMs(poisson(share * capacity), bench.draws(`arrivals ${round}`), count),
+      }),
+      measured: async (side, label, served, requests, pace) =>
+        await measured(bench, String(side.columns.layout), { label, served, requests, pace }),
+    });
   }
 }
 
@@ -147,10 +167,14 @@ function slotLines(rows: readonly Row[]): string[] {
 }
 
 function report(all: readonly Row[]): Report {
-  const rows = all.filter((row) => !String(row.cell).endsWith("(stopped)")).map((row): Row => ({
-    ...row,
-    formula_off: numberOf(row, "formula_mib") / numberOf(row, "kv_mean_mib") - 1,
-  }));
+  const rows = medians(
+    all.map((row): Row => ({
+      ...row,
+      formula_off: numberOf(row, "formula_mib") / numberOf(row, "kv_mean_mib") - 1,
+    })),
+    ["variant"],
+  );
+  // The first round's.
   const curve = rows.flatMap((row) =>
     String(row.curve).split(" ").map((point) => {
       const [seconds, mib, internal, external, zombie] = point.split(":").map(Number);
@@ -159,10 +183,14 @@ function report(all: readonly Row[]): Report {
   );
   return {
     text: [
-      `Open loop, ${rows[0]?.rate_per_s} requests/s of \`${rows[0]?.workload}\`, ${
-        rows[0]?.requests
-      } requests, no prefix ` +
-      `cache; bytes of the pages that sequences hold, read every ${SCRAPE_MS} ms.`,
+      `Open loop, ${rows[0]?.load} of what pages without compression do in a closed loop just before, \`${
+        rows[0]?.workload
+      }\`, ${rows[0]?.requests} requests a round, medians of ${
+        rows[0]?.rounds
+      } rounds, no prefix cache; bytes of the ` +
+      `pages that sequences hold, read every ${SCRAPE_MS} ms.`,
+      "",
+      steadinessText(all),
       "",
       markdownTable(rows, [
         plain("layout", "layout"),
@@ -177,6 +205,10 @@ function report(all: readonly Row[]): Report {
         number("requests/s", "requests_per_s"),
         number("TTFT p50 ms", "ttft_p50_ms", 0),
       ]),
+      "",
+      "Each round by itself, the median and in parentheses the least and the most:",
+      "",
+      ...ratios(all).map((ratio) => `- ${ratio.name}: ${ratioText(ratio)}`),
       "",
       "Internal fragmentation: slots of used pages that store nothing. External: free pages outside of the longest free " +
       "block. Zombies: raw caches after their copies were written, bytes times seconds.",
@@ -211,9 +243,10 @@ function report(all: readonly Row[]): Report {
 }
 
 function ratios(all: readonly Row[]): Ratio[] {
-  const whole = all.find(({ layout, compress }) => layout === "paged" && compress === "none");
-  return all.filter((row) => row !== whole).flatMap((row) =>
-    ratioOf(`mean KV bytes, ${row.variant} against paged, none`, row, whole, "kv_mean_mib")
+  const of = (name: string) => all.filter(({ variant }) => variant === name);
+  const [whole, ...others] = [...new Set(all.map(({ variant }) => String(variant)))];
+  return others.flatMap((variant) =>
+    pairedRatio(`mean KV bytes, ${variant} against ${whole}`, of(variant), of(whole), "kv_mean_mib")
   );
 }
 

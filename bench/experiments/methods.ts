@@ -1,68 +1,53 @@
 /**
  * Compression methods at one ratio, each twice: inline and one request at a time, as servers do that compress inside prefill
- * (fcfs), and as a batched stage (dynamic). What the stage gains, apart from what the ratio gains.
+ * (fcfs), and as a batched stage (dynamic). What the stage gains, apart from what the ratio gains. Closed loops: that many
+ * clients are the same load whatever pace the machine has, and what is compared are capacities.
  */
-import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
-import { type Ratio, ratioOf } from "../report/agreement.ts";
+import { pairedRatio, type Ratio, ratioText } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
+import { medians } from "../report/medians.ts";
 import { barPlot } from "../report/plots.ts";
-import { numberOf, type Row } from "../report/table.ts";
-import { startOwn } from "../servers.ts";
+import type { Row } from "../report/table.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { compressFlags, policyFlags } from "./policies.ts";
+import { CLIENTS, runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
 
 const RATIO = 0.8;
 const STAGES = [["inline", "fcfs"], ["batched", "dynamic"]] as const;
-const REQUESTS = 200;
-const REQUESTS_QUICK = 60;
-const WARM_UP_REQUESTS = 12;
-const CAPACITY_CLIENTS = 16;
-/** Of what the server does without compression, inline. */
-const LOAD = 1.2;
+const FULL = { requests: 200, rounds: 3 };
+const QUICK = { requests: 60, rounds: 5 };
 
 async function run(bench: Bench): Promise<void> {
   const { options } = bench;
+  const size = options.quick ? QUICK : FULL;
   const workload = options.workload ?? "gqa-caption";
-  const count = options.requests ?? (options.quick ? REQUESTS_QUICK : REQUESTS);
-  const requests = await bench.requests("requests", workload, count);
-  const warmUp = await bench.requests("warm-up", workload, WARM_UP_REQUESTS);
-  const flags = (policy: "fcfs" | "dynamic", compress: string) => [
-    ...policyFlags(policy),
-    ...compressFlags(compress),
-    ...options.serverFlags,
-  ];
-  const capacity = await bench.cell("capacity", { workload }, async () => {
-    await using served = await startOwn("fcfs", flags("fcfs", "none"));
-    const pace = { kind: "closed", clients: CAPACITY_CLIENTS } as const;
-    return await bench.load("capacity", served, requests, warmUp, pace);
-  });
-  if (capacity === null) return;
-  const rate = numberOf(capacity, "requests_per_s") * (options.rates?.[0] ?? LOAD);
-  const timesMs = arrivalTimesMs(poisson(rate), bench.draws("arrivals"), count);
   for (const method of ["none", ...options.methods]) {
     const compress = method === "none" ? method : `${method}:${RATIO}`;
-    for (const [stage, policy] of STAGES) {
-      await bench.cell(
-        `${method}/${stage}`,
-        { workload, method, stage, compress, rate_per_s: rate },
-        async () => {
-          await using served = await startOwn(method, flags(policy, compress));
-          return await bench.load(`${method} ${stage}`, served, requests, warmUp, { kind: "open", timesMs });
-        },
-      );
+    const sides = STAGES.map(([stage, policy]): Side => ({
+      name: `${method}/${stage}`,
+      flags: [...policyFlags(policy), ...compressFlags(compress)],
+      columns: { method, stage, compress },
+    }));
+    await using servers = new WarmServers(bench, workload);
+    for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
+      await runRound(bench, servers, sides, {
+        ...{ name: "", round, workload, count: options.requests ?? size.requests, capacityOf: null },
+        pace: () => ({ kind: "closed", clients: CLIENTS }),
+      });
     }
   }
 }
 
 function report(all: readonly Row[]): Report {
-  const rows = all.filter((row) => typeof row.method === "string" && row.method !== "")
-    .filter((row) => !String(row.cell).endsWith("(stopped)"));
+  const rows = medians(all, ["method", "stage"]);
   return {
     text: [
-      `Open loop, ${numberOf(rows[0] ?? {}, "rate_per_s").toFixed(1)} requests/s of \`${
+      `Closed loop, ${CLIENTS} clients, ${rows[0]?.requests} requests of \`${
         rows[0]?.workload
-      }\`, ` +
-      `${rows[0]?.requests} requests; every method removes ${RATIO} of the prompt's cache.`,
+      }\` a round, medians of ` +
+      `${rows[0]?.rounds} rounds; every method removes ${RATIO} of the prompt's cache.`,
+      "",
+      steadinessText(all),
       "",
       markdownTable(rows, [
         plain("method", "method"),
@@ -76,6 +61,10 @@ function report(all: readonly Row[]): Report {
         number("members of a compress step", "compress_items_mean"),
         percent("right", "right"),
       ]),
+      "",
+      "Each round by itself, the median and in parentheses the least and the most:",
+      "",
+      ...ratios(all).map((ratio) => `- ${ratio.name}: ${ratioText(ratio)}`),
       ...doubts(rows),
     ].join("\n"),
     plots: [{
@@ -96,9 +85,10 @@ function report(all: readonly Row[]): Report {
 }
 
 function ratios(all: readonly Row[]): Ratio[] {
-  return all.filter(({ stage }) => stage === "batched").flatMap((ours) => {
-    const theirs = all.find((row) => row.method === ours.method && row.stage === "inline");
-    return ratioOf(`answered/s, ${ours.method} batched against inline`, ours, theirs, "requests_per_s");
+  return [...new Set(all.map(({ method }) => method))].flatMap((method) => {
+    const of = (stage: string) => all.filter((row) => row.method === method && row.stage === stage);
+    const name = `answered/s, ${method} batched against inline`;
+    return pairedRatio(name, of("batched"), of("inline"), "requests_per_s");
   });
 }
 

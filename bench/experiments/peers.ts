@@ -2,7 +2,7 @@
  * This server and others, the same questions in a closed loop, rounds alternating between them: repeated pictures (several
  * questions a picture) and fresh ones (a pixel of each differs, so that no cache helps).
  */
-import { type Ratio, ratioOf } from "../report/agreement.ts";
+import { pairedRatio, type Ratio } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { medians } from "../report/medians.ts";
 import { barPlot } from "../report/plots.ts";
@@ -128,15 +128,14 @@ function report(all: readonly Row[]): Report {
 }
 
 function ratios(all: readonly Row[]): Ratio[] {
-  const rows = byServer(all.filter((row) => !String(row.cell).endsWith("(stopped)")));
-  return rows.filter(({ server }) => server !== OWN).flatMap((row) => {
-    const own = rows.find((other) =>
-      other.server === OWN && other.pictures === row.pictures && other.clients === row.clients
-    );
-    const against = `${OWN} against ${row.server}, ${row.pictures}, ${row.clients} clients`;
+  const rows = all.filter((row) => !String(row.cell).endsWith("(stopped)"));
+  return byServer(rows).filter(({ server }) => server !== OWN).flatMap(({ server, pictures, clients }) => {
+    const of = (name: typeof server) =>
+      rows.filter((row) => row.server === name && row.pictures === pictures && row.clients === clients);
+    const against = `${OWN} against ${server}, ${pictures}, ${clients} clients`;
     return [
-      ...ratioOf(`requests/s, ${against}`, own, row, "requests_per_s"),
-      ...ratioOf(`TTFT p50, ${against}`, own, row, "ttft_p50_ms"),
+      ...pairedRatio(`requests/s, ${against}`, of(OWN), of(server), "requests_per_s"),
+      ...pairedRatio(`TTFT p50, ${against}`, of(OWN), of(server), "ttft_p50_ms"),
     ];
   });
 }

@@ -1,28 +1,26 @@
 /**
  * Scheduling policies side by side: dynamic windows, first come first served, and static batches pXcYdZ, each under the same
- * open load at several times the rate that p1c1d8 can do. One server a cell, the policies in turn at each rate, so that the
- * machine's drift hits all of them.
+ * open load at several times the rate that p1c1d8 can do. That rate is measured again before each load, and the policies
+ * follow in turn: a machine that changes its pace is the same for all that is compared.
  */
 import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
-import { type Ratio, ratioOf } from "../report/agreement.ts";
+import { pairedRatio, type Ratio, ratioText } from "../report/agreement.ts";
 import { medians } from "../report/medians.ts";
 import { linePlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
-import { startOwn } from "../servers.ts";
+import { percentile } from "../percentile.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
+import { CLIENTS, runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
 
 export const POLICIES = ["dynamic", "fcfs", "p1c1d8", "p2c2d8", "p3c3d6", "p4c4d8"] as const;
 type Policy = typeof POLICIES[number];
 export const BASELINE = "p1c1d8" satisfies Policy;
 
-const FULL = { requests: 200, rounds: 1, rates: [0.25, 0.5, 0.8, 1, 2, 4] };
-const QUICK = { requests: 60, rounds: 1, rates: [0.25, 1, 2, 4] };
-const WARM_UP_REQUESTS = 12;
-/** Clients of the closed loop that finds the capacity: twice the largest static decode batch. */
-const CAPACITY_CLIENTS = 16;
-const CAPACITY_REQUESTS = 100;
-const CAPACITY_REQUESTS_QUICK = 60;
+const FULL = { requests: 200, rounds: 3, rates: [0.25, 0.5, 0.8, 1, 2, 4], othersRounds: 3 };
+const QUICK = { requests: 60, rounds: 5, rates: [0.5, 0.8, 1, 2, 4], othersRounds: 1 };
+/** Between these two ratios are taken; the others need no more than a look. */
+const COMPARED: readonly Policy[] = ["dynamic", "p1c1d8"];
 
 /** What dynamic has to come to of the bound. */
 const BOUND_SHARE_MIN = 0.9;
@@ -45,44 +43,28 @@ async function run(bench: Bench): Promise<void> {
   const { options } = bench;
   const size = options.quick ? QUICK : FULL;
   const count = options.requests ?? size.requests;
+  const rounds = options.rounds ?? size.rounds;
   const workload = options.workload ?? "gqa-caption";
-  const warmUp = await bench.requests("warm-up", workload, WARM_UP_REQUESTS);
   const compress = options.compress ?? COMPRESS_DEFAULT;
-  const serverFlags = (policy: Policy) => [
-    ...policyFlags(policy),
-    ...compressFlags(compress),
-    ...["--max-waiting", String(WAITING_MAX)],
-    ...options.serverFlags,
-  ];
-  const columns = { workload, compress };
-
-  const capacityCount = options.quick ? CAPACITY_REQUESTS_QUICK : CAPACITY_REQUESTS;
-  const capacity = await bench.cell(`capacity/${BASELINE}`, { ...columns, policy: BASELINE }, async () => {
-    const requests = await bench.requests("capacity", workload, capacityCount);
-    await using served = await startOwn(BASELINE, serverFlags(BASELINE));
-    const pace = { kind: "closed", clients: CAPACITY_CLIENTS } as const;
-    return { ...await bench.load("capacity", served, requests, warmUp, pace), load: "" };
-  });
-  if (capacity === null) return;
-  const capacityPerSecond = numberOf(capacity, "requests_per_s");
-
-  const requests = await bench.requests("requests", workload, count);
-  const loads = (options.rates ?? size.rates).map((rate) => ({
-    rate,
-    // The same gaps at every rate, only shorter.
-    timesMs: arrivalTimesMs(poisson(rate * capacityPerSecond), bench.draws("arrivals"), count),
+  const sides = POLICIES.map((policy): Side => ({
+    name: policy,
+    flags: [...policyFlags(policy), ...compressFlags(compress), "--max-waiting", String(WAITING_MAX)],
+    columns: { compress, policy },
   }));
-  for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
-    for (const [turn, { rate, timesMs }] of loads.entries()) {
-      for (let i = 0; i < POLICIES.length; i++) {
-        // Another one begins at each rate and in each round.
-        const policy = POLICIES[(turn + round + i) % POLICIES.length];
-        const own = { ...columns, policy, load: rate, round, rate_per_s: rate * capacityPerSecond };
-        await bench.cell(`${policy}/${rate}x/round ${round}`, own, async () => {
-          await using served = await startOwn(policy, serverFlags(policy));
-          return await bench.load(`${policy} ${rate}x`, served, requests, warmUp, { kind: "open", timesMs });
-        });
-      }
+  const baseline = sides[POLICIES.indexOf(BASELINE)];
+  await using servers = new WarmServers(bench, workload);
+  for (let round = 1; round <= rounds; round++) {
+    for (const rate of options.rates ?? size.rates) {
+      const present = sides.filter((_, i) => round <= size.othersRounds || COMPARED.includes(POLICIES[i]));
+      const atRate = present.map((side) => ({ ...side, columns: { ...side.columns, load: rate } }));
+      await runRound(bench, servers, atRate, {
+        ...{ name: `${rate}x/`, round, workload, count, capacityOf: baseline },
+        // The same gaps at every rate, only shorter.
+        pace: (capacity) => ({
+          kind: "open",
+          timesMs: arrivalTimesMs(poisson(rate * capacity), bench.draws(`arrivals ${round}`), count),
+        }),
+      });
     }
   }
 }
@@ -93,24 +75,19 @@ function ofBound(row: Row): number {
     Math.min(numberOf(row, "bound_per_s"), numberOf(row, "offered_per_s"));
 }
 
-function ratioLines(rows: readonly Row[]): string[] {
-  const loads = [...new Set(rows.map((row) => numberOf(row, "load")))].sort((a, b) => a - b);
+/** Of `all`, what dynamic has by what the baseline has, at each load. */
+function ratios(all: readonly Row[]): Ratio[] {
+  const { measured, rows } = summary(all);
+  const loads = [...new Set(rows.map((row) => numberOf(row, "load")))];
   return loads.flatMap((load) => {
-    const at = (policy: Policy) =>
-      rows.find((row) => row.policy === policy && numberOf(row, "load") === load);
-    const [ours, theirs] = [at("dynamic"), at(BASELINE)];
-    if (ours === undefined || theirs === undefined) return [];
-    const ratio = (name: string, inverse: boolean) => {
-      const value = numberOf(ours, name) / numberOf(theirs, name);
-      return (inverse ? 1 / value : value).toFixed(2);
-    };
+    const of = (policy: Policy) => measured.filter((row) => row.policy === policy && row.load === load);
+    const ratio = (what: string, column: string) =>
+      pairedRatio(`${what}, dynamic against ${BASELINE} at ${load}x`, of("dynamic"), of(BASELINE), column);
     return [
-      `- at ${load}x: TTFT p50 ${ratio("ttft_p50_ms", true)}x lower, p99 ${
-        ratio("ttft_p99_ms", true)
-      }x lower, ` +
-      `throughput ${ratio("requests_per_s", false)}x, TTFT as the paper defines it (p50) ${
-        ratio("ttft_paper_p50_ms", true)
-      }x lower`,
+      ...ratio("answered/s", "requests_per_s"),
+      ...ratio("goodput/s", "goodput_per_s"),
+      ...ratio("TTFT p50", "ttft_p50_ms"),
+      ...ratio("TTFT p99", "ttft_p99_ms"),
     ];
   });
 }
@@ -168,22 +145,8 @@ function summary(all: readonly Row[]): { readonly measured: readonly Row[]; read
   return { measured, rows };
 }
 
-function ratios(all: readonly Row[]): Ratio[] {
-  const { rows } = summary(all);
-  return rows.filter(({ policy }) => policy === "dynamic").flatMap((ours) => {
-    const theirs = rows.find((row) => row.policy === BASELINE && row.load === ours.load);
-    const against = `dynamic against ${BASELINE} at ${ours.load}x`;
-    return [
-      ...ratioOf(`answered/s, ${against}`, ours, theirs, "requests_per_s"),
-      ...ratioOf(`goodput/s, ${against}`, ours, theirs, "goodput_per_s"),
-      ...ratioOf(`TTFT p50, ${against}`, ours, theirs, "ttft_p50_ms"),
-      ...ratioOf(`TTFT p99, ${against}`, ours, theirs, "ttft_p99_ms"),
-    ];
-  });
-}
-
 function report(all: readonly Row[]): Report {
-  const capacity = all.find((row) => row.cell === `capacity/${BASELINE}`);
+  const capacities = all.map((row) => numberOf(row, "capacity_per_s")).filter(Number.isFinite);
   const { measured, rows } = summary(all);
   const byPolicy = [...rows].sort((a, b) =>
     POLICIES.indexOf(a.policy as Policy) - POLICIES.indexOf(b.policy as Policy)
@@ -194,10 +157,16 @@ function report(all: readonly Row[]): Report {
     `Open loop, Poisson arrivals, one seed, ${rows[0]?.requests ?? 0} requests of \`${
       rows[0]?.workload
     }\` a cell, ` +
-    `medians of ${rows[0]?.rounds ?? 0} rounds, compression \`${
+    `medians of ${
+      rows[0]?.rounds ?? 0
+    } rounds (${BASELINE} and dynamic; the last column has the others'), compression ` +
+    `\`${
       rows[0]?.compress
-    }\`. ${BASELINE}'s capacity (closed loop, ${CAPACITY_CLIENTS} clients): ` +
-    `${numberOf(capacity ?? {}, "requests_per_s").toFixed(1)} requests/s.`,
+    }\`. ${BASELINE}'s capacity (closed loop, ${CLIENTS} clients), measured before each load: ` +
+    `${percentile(capacities, 0.5).toFixed(1)} requests/s, ${Math.min(...capacities).toFixed(1)} to ` +
+    `${Math.max(...capacities).toFixed(1)}.`,
+    "",
+    steadinessText(all),
     "",
     markdownTable(rows, [
       { heading: "load", text: (row) => `${row.load}x` },
@@ -216,11 +185,12 @@ function report(all: readonly Row[]): Report {
       number("normalised p50 ms/token", "normalised_p50_ms"),
       percent("right", "right"),
       number("own lateness p99 ms", "lateness_p99_ms"),
+      plain("rounds", "rounds"),
     ]),
     "",
-    `dynamic against ${BASELINE}:`,
+    `dynamic against ${BASELINE}, each round by itself, the median and in parentheses the least and the most:`,
     "",
-    ...ratioLines(rows),
+    ...ratios(all).map((ratio) => `- ${ratio.name}: ${ratioText(ratio)}`),
     "",
     ...promiseLines(rows),
     "",

@@ -51,6 +51,23 @@ const HELPER_START_MS_MAX = 10_000;
 /** The share of a memory that is planned with: panels are padded, and a matrix does not straddle two memories. */
 const PLANNED_SHARE = 7 / 8;
 
+/** What a memory of weights reserves at least, and how many times the bytes of its weights. */
+const RESERVED_BYTES_MIN = 512 * 1024 ** 2;
+const RESERVED_TIMES = 2;
+
+/**
+ * How many memories hold the weights, and the bytes of each, `most` at most. V8 (Deno 2.9.6) counts every shared memory whole,
+ * touched or not, as memory of each thread that sees it. Beyond some 8 GiB, which two memories of 4 GiB are, it finds the heap
+ * forever 8 MiB from its limit and marks without end: a full collection every 15 ms, half of the requests a second. So no more
+ * is reserved than weights may need. To be simplified when V8 counts what is touched.
+ */
+export function weightMemories(weightBytes: number, most: number): { count: number; bytes: number } {
+  return {
+    count: Math.max(1, Math.ceil(weightBytes / (most * PLANNED_SHARE))),
+    bytes: Math.min(most, Math.max(RESERVED_BYTES_MIN, RESERVED_TIMES * weightBytes)),
+  };
+}
+
 /** Known before anything is reserved, so that a model that does not fit can be refused. */
 export function wasmCapabilities(threads: number): Capabilities {
   return {
@@ -113,8 +130,8 @@ export class WasmBackend implements Backend {
     let memories: SharedMemories;
     try {
       const expansions = options.threads * EXPANSION_BYTES;
-      const bytes = Math.min(options.bytesAMemory ?? Infinity, MEMORY_BYTES_MAX - expansions);
-      const count = Math.max(1, Math.ceil(options.weightBytes / (bytes * PLANNED_SHARE)));
+      const most = Math.min(options.bytesAMemory ?? Infinity, MEMORY_BYTES_MAX - expansions);
+      const { count, bytes } = weightMemories(options.weightBytes, most);
       memories = {
         memory: createMemory(MEMORY_BYTES_MAX),
         weights: Array.from({ length: count }, () => createMemory(expansions + bytes)),

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { decodingPromptSlots, heldByteMs } from "../../../bench/load/kv_formula.ts";
-import { agreementText } from "../../../bench/report/agreement.ts";
+import { agreementText, pairedRatio } from "../../../bench/report/agreement.ts";
+import { turns } from "../../../bench/experiments/rounds.ts";
 import { policies } from "../../../bench/experiments/policies.ts";
 import { peers } from "../../../bench/experiments/peers.ts";
 import { coloursOf } from "../../../bench/report/colours.ts";
@@ -101,13 +102,13 @@ const figures = (requestsPerSecond: number, ttftMs: number) => ({
 
 Deno.test("the report of policies says dynamic's ratios and the share of the bound", () => {
   const { text, plots } = policies.report([
-    { cell: "capacity/p1c1d8", policy: "p1c1d8", load: "", requests_per_s: 5 },
-    { cell: "p1c1d8/2x", policy: "p1c1d8", load: 2, ...figures(5, 300) },
-    { cell: "dynamic/2x", policy: "dynamic", load: 2, ...figures(9, 100) },
-    { cell: "dynamic/4x (stopped)", policy: "dynamic", load: 4, ...figures(1, 1) },
+    { cell: "p1c1d8/2x", policy: "p1c1d8", load: 2, round: 1, ...figures(5, 300), capacity_per_s: 5 },
+    { cell: "dynamic/2x", policy: "dynamic", load: 2, round: 1, ...figures(9, 100), capacity_per_s: 5 },
+    { cell: "dynamic/4x (stopped)", policy: "dynamic", load: 4, round: 1, ...figures(1, 1) },
   ]);
-  assert.match(text, /at 2x: TTFT p50 3\.00x lower, p99 3\.00x lower, throughput 1\.80x/);
+  assert.match(text, /TTFT p50, dynamic against p1c1d8 at 2x: 0\.33 \(0\.33 to 0\.33\)/);
   assert.match(text, /\| 2x \| dynamic \| 10\.0 \| 9\.0 \| 1\.0 \| 90\.0 % \| 0\.0 % \|/);
+  assert.match(text, /measured before each load: 5\.0 requests\/s/);
   assert.doesNotMatch(text, /4x/);
   assert.deepEqual(plots.map(({ name }) => name), ["policies-ttft", "policies-throughput"]);
 });
@@ -125,16 +126,32 @@ Deno.test("the report of peers takes medians of rounds and this server's ratio t
   assert.match(text, /\| fresh \| 16 \| other \| 25\.0 \| 2\.00 \|/);
 });
 
+Deno.test("pairedRatio takes each round by itself and leaves out rounds that one side has not", () => {
+  const rows = (values: readonly number[]) => values.map((x, i) => ({ round: i + 1, x }));
+  // The machine has half its pace in the second round: of both sides.
+  assert.deepEqual(pairedRatio("r", rows([20, 11, 18, 40]), rows([10, 5, 10]), "x"), [
+    { name: "r", value: 2, least: 1.8, most: 2.2, rounds: 3 },
+  ]);
+  assert.deepEqual(pairedRatio("r", rows([1]), rows([NaN]), "x"), []);
+  assert.deepEqual(pairedRatio("r", [], rows([1]), "x"), []);
+});
+
 Deno.test("agreementText sets the ratios of two runs side by side and counts those that agree", () => {
   const run = (throughput: number, ttft: number) =>
     policies.ratios!([
-      { cell: "p1c1d8/2x", policy: "p1c1d8", load: 2, ...figures(5, 300) },
-      { cell: "dynamic/2x", policy: "dynamic", load: 2, ...figures(throughput, ttft) },
+      { cell: "p1c1d8/2x", policy: "p1c1d8", load: 2, round: 1, ...figures(5, 300) },
+      { cell: "dynamic/2x", policy: "dynamic", load: 2, round: 1, ...figures(throughput, ttft) },
     ]);
   const text = agreementText(run(10, 100), run(11, 150));
-  assert.match(text, /\| answered\/s, dynamic against p1c1d8 at 2x \| 2\.00 \| 2\.20 \| 10\.0 % \|/);
-  assert.match(text, /\| TTFT p50, dynamic against p1c1d8 at 2x \| 0\.33 \| 0\.50 \| 50\.0 % \|/);
+  const name = "dynamic against p1c1d8 at 2x";
+  const near = `| answered/s, ${name} | 1 | 2.00 (2.00 to 2.00) | 2.20 (2.20 to 2.20) | 10.0 % |`;
+  const far = `| TTFT p50, ${name} | 1 | 0.33 (0.33 to 0.33) | 0.50 (0.50 to 0.50) | 50.0 % |`;
+  assert.ok(text.includes(near) && text.includes(far), text);
   assert.match(text, /2 of 4 ratios agree within 15 %/);
+});
+
+Deno.test("turns begins every other round with the last side", () => {
+  assert.deepEqual([1, 2, 3].map((round) => turns(["a", "b", "c"], round).join("")), ["abc", "cba", "abc"]);
 });
 
 Deno.test("heldByteMs counts whole pages by stage, and a whole reservation where the pool is contiguous", () => {

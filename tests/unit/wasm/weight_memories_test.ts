@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { StartError } from "../../../lib/core/errors.ts";
+import { weightMemories } from "../../../lib/wasm/backend.ts";
 import type { StorageFormat } from "../../../lib/wasm/weights.ts";
 import { Draw } from "../../support/cases.ts";
 import { assertClose } from "../../support/compare.ts";
@@ -80,4 +81,12 @@ Deno.test("a matrix given back makes room for another in its memory", async () =
     assert.equal(backend.createMatrix(OUTPUTS, COLS, "f32").address, first.address);
     return Promise.resolve();
   });
+});
+
+Deno.test("weightMemories reserves little for a small model, and as many whole memories as a large one needs", () => {
+  const GIB = 1024 ** 3;
+  assert.deepEqual(weightMemories(30 * 1024 ** 2, 4 * GIB), { count: 1, bytes: GIB / 2 });
+  assert.deepEqual(weightMemories(GIB, 4 * GIB), { count: 1, bytes: 2 * GIB });
+  assert.deepEqual(weightMemories(13 * GIB, 4 * GIB), { count: 4, bytes: 4 * GIB });
+  assert.deepEqual(weightMemories(1024, MEMORY_BYTES), { count: 1, bytes: MEMORY_BYTES });
 });
