@@ -29,11 +29,11 @@ import { layoutFlags, layoutsOf } from "./layouts.ts";
 import { COMPRESS_DEFAULT, compressFlags } from "./policies.ts";
 import { runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
 
-const FULL = { requests: 200, rounds: 3 };
-const QUICK = { requests: 60, rounds: 5 };
+const FULL = { requests: 400, rounds: 5 };
+const QUICK = { requests: 200, rounds: 3 };
 /** Of what pages without compression do: below what any layout can do, so that all hold the same load. */
-const LOAD = 0.4;
-const SCRAPE_MS = 50;
+const LOAD = 0.6;
+const SCRAPE_MS = 25;
 /** Points of the plot a run; the means use every reading. */
 const CURVE_POINTS = 60;
 const MIB = 1024 ** 2;
