@@ -159,9 +159,7 @@ function slotLines(rows: readonly Row[]): string[] {
         (100 * kept / all).toFixed(1)
       } %; a prompt's bytes in the pool ${numberOf(row, "kv_before_kib").toFixed(1)} KiB, its copy's ${
         numberOf(row, "kv_after_kib").toFixed(1)
-      } KiB${
-        row.layout === "paged" ? "" : " with room for the completion, beside it"
-      }, whole pages, by the pool's own count`,
+      } KiB${row.layout === "paged" ? "" : " beside it in the request's run"}, whole pages`,
     ];
   });
 }

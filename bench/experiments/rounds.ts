@@ -130,6 +130,6 @@ export function steadinessText(rows: readonly Row[]): string {
     "Before and after every cell a chain of multiply-adds on two threads tells the machine's pace; a round with a cell around " +
     `which both were more than ${
       100 * PACE_CHANGE_MAX
-    } % below the best was measured again, at most twice, unless it took ` +
-    `minutes: ${again} of ${counted.length} cells were, and ${slow} stayed that slow.`;
+    } % below the best so far was measured again, at most twice, unless that would take more than a ` +
+    `minute: ${again} of ${counted.length} cells were, and ${slow} stayed that slow.`;
 }

@@ -28,7 +28,7 @@ export interface HeldByteMs {
 export const KV_FORMULA =
   "mean bytes = Σ over requests [P(prompt) × (prefill working + compress waiting and working) + P(kept) × compress working + " +
   "mean of P(kept + i) for i = 1 … n − 1 × decode waiting and working] / time, where P(s) = ⌈s / page slots⌉ pages in every " +
-  "layer, kept = prompt without compression, n tokens generated; contiguous: [P(prompt) + P(kept + max_tokens − 1)] × the " +
+  "layer, kept = prompt without compression and the mean of the layers where they differ, nothing packed, n tokens generated; contiguous: [P(prompt) + P(kept + max_tokens − 1)] × the " +
   "time from prefill to the end, without compression P(prompt + max_tokens − 1)";
 
 const NEVER: StageTime = { waitMs: 0, runMs: 0 };

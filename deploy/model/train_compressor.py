@@ -223,6 +223,8 @@ def factors_of(plan, layers):
     for entry in plan.split(","):
         parts = entry.split(":")
         by_layer = [[int(f) for f in part.split("/")] for part in parts + parts[:1] * (3 - len(parts))]
+        if any(len(part) not in (1, layers) for part in by_layer[1:]):
+            raise SystemExit("--factors: %s needs one number, or one for each of %d layers" % (entry, layers))
         pictures, texts = (part * (layers // len(part)) for part in by_layer[1:])
         found[int(parts[0])] = {"i": pictures, "t": texts}
     return found

@@ -15,7 +15,9 @@ const KNOWN = new Set([
   ...UNSUPPORTED_FIELDS,
 ]);
 /** Fields of other servers that are near to ours and mean something else. */
-const ELSEWHERE = new Set(["return_tokens"]);
+const ELSEWHERE = new Set([
+  ...["return_tokens", "message_id", "split_special_tokens", "generation_prompt", "mirostat_lr", "document"],
+]);
 
 /** Without what separates words and without capitals: `max-tokens` and `maxTokens` are `max_tokens`. */
 function lettersOf(name: string): string {

@@ -11,7 +11,7 @@ import { COMPRESSOR_FILE, type LoadedModel, openModel } from "../model/directory
 import { openText } from "../text/processor.ts";
 import { resumeCheckpoint, saveCheckpoint, writeCompressor } from "../train/checkpoint.ts";
 import { type Question, readCorpus } from "../train/corpus.ts";
-import { FrozenDecoder } from "../train/decoder.ts";
+import { FROZEN_COPIES, FrozenDecoder } from "../train/decoder.ts";
 import type { Lesson } from "../train/lesson.ts";
 import { Teacher } from "../train/teacher.ts";
 import { type Progress, RECIPE, Trainer } from "../train/trainer.ts";
@@ -35,7 +35,7 @@ export async function trainCompressor(options: TrainValues, say: (line: string) 
   checkFactors(options, model.config.text.layers);
   const sizing = { kvDtype: "f32", kvBytes: null, maxNumSeqs: 1, maxModelLen: null } as const;
   const device = await chooseDevice({ ...options, dtype: "stored" }, say);
-  const backend = await openBackend({ ...device, ...sizing }, model);
+  const backend = await openBackend({ ...device, ...sizing }, model, FROZEN_COPIES + 1);
   const engine = new LocalEngine(backend, model, sizing);
   try {
     const decoder = new FrozenDecoder(backend, model.config.text, model.names, model.source);

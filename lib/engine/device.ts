@@ -21,10 +21,14 @@ export interface DeviceOptions {
   readonly weights: WeightStorage;
 }
 
-/** Throws StartError when the device, or the memory for this model, is not there. */
+/**
+ * Throws StartError when the device, or the memory for this model, is not there. `copies`: how many times the bytes of its
+ * weights are loaded.
+ */
 export async function openBackend(
   options: DeviceOptions & SizingOptions,
   model: LoadedModel,
+  copies = 1,
 ): Promise<Backend> {
   const { weights: storage, threads } = options;
   if (options.backend === "webgpu") {
@@ -36,7 +40,7 @@ export async function openBackend(
     return await createGpuBackend();
   }
   const { config, names, source } = model;
-  const weights = weightBytes(config, names, source, storage) + compressorBytes(model.compressors);
+  const weights = copies * weightBytes(config, names, source, storage) + compressorBytes(model.compressors);
   const sizing = decideSizing(config, wasmCapabilities(threads), options);
   const need = footprint(weights, sizing, config.text.hidden, scratchBytes(threads));
   requireMemory(need, Deno.systemMemoryInfo().available);

@@ -53,6 +53,12 @@ export interface Pass {
   readonly logits: Float32Array;
 }
 
+/**
+ * The bytes that a frozen decoder loads, over those of the model's weights, at most: its text weights, and the transpose of
+ * each matrix in f32, of weights of two bytes or four.
+ */
+export const FROZEN_COPIES = 3;
+
 export class FrozenDecoder {
   readonly #layers: readonly Layer[];
   readonly #finalNorm: Float32Array;

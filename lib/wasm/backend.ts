@@ -33,13 +33,13 @@ export type ProductFamily = "exact" | "dot";
 export interface WasmOptions {
   /** Threads that compute, this one included. */
   readonly threads: number;
-  /** Bytes of all weights as stored; decides how many memories they get. */
+  /** Bytes of all weights as stored; decides how many memories they get, and of what size. */
   readonly weightBytes: number;
   /** How matrices that may be quantised are stored; "stored" leaves them as on disk. */
   readonly quantise?: QuantisedFormat | "stored";
   /** Family of quantised products; exact by default. */
   readonly family?: ProductFamily;
-  /** Bytes of weights that one memory takes, as much as there is by default. */
+  /** Bytes of weights that one memory takes at most, as much as there is by default. */
   readonly bytesAMemory?: number;
   /** What the self-test examines; one of each kind of kernel by default. */
   readonly examine?: KernelUse;

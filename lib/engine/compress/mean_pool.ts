@@ -1,13 +1,18 @@
 import { type BatchPrompt, defineMethod, type Size } from "./method.ts";
 
-/** Ratios are written with few digits: 0.667 makes 3.003, and 3 is meant. Wide enough for three digits up to 10 to one. */
-const FACTOR_TOLERANCE = 0.005;
+/**
+ * Ratios are written with few digits: 0.667 makes 3.003, and 3 is meant. Wide enough for three digits up to 10 to one, and
+ * in the whole so narrow that not every large factor is nearly a whole one.
+ */
+const FACTOR_TOLERANCE = 0.005, FACTOR_OFF_MAX = 0.25;
 
 /** f = 1 / (1 − ratio) when that is nearly a whole number of at least 2 (5x is 0.8), otherwise null. */
 export function meanPoolFactor(ratio: number): number | null {
   const factor = 1 / (1 - ratio);
   const whole = Math.round(factor);
-  return whole >= 2 && Math.abs(factor - whole) <= FACTOR_TOLERANCE * whole ? whole : null;
+  return whole >= 2 && Math.abs(factor - whole) <= Math.min(FACTOR_OFF_MAX, FACTOR_TOLERANCE * whole)
+    ? whole
+    : null;
 }
 
 /** The ratio of a factor, exactly. */
@@ -15,7 +20,7 @@ export function ratioOf(factor: number): number {
   return 1 - 1 / factor;
 }
 
-/** The ratio of a factor in as few digits as name it: three suffice up to 10, four up to 100. */
+/** The ratio of a factor in as few digits as name it: three suffice up to 10, four up to 64. */
 export function ratioText(factor: number): string {
   return `${Number(ratioOf(factor).toFixed(factor <= 10 ? 3 : 4))}`;
 }

@@ -49,6 +49,7 @@ const OF_OTHERS = `
   guided_decoding_backend guided_whitespace_pattern max_pixels min_pixels truncation_side bad_words_ids
   include_reasoning thinking_token_budget repetition_detection data_parallel_rank
   n_predict n_keep n_discard n_indent n_probs n_cmpl cache_prompt id_slot timings_per_token return_progress
+  message_id split_special_tokens generation_prompt mirostat_lr document
   return_tokens t_max_predict_ms t_max_prompt_ms min_keep samplers top_n_sigma tfs_z mirostat_tau mirostat_eta
   repeat_last_n dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers xtc_threshold
   dynatemp_exponent penalize_nl lora post_sampling_probs image_data multimodal_data reasoning_format
