@@ -1,10 +1,9 @@
 /**
  * Memory of the KV pool over time, by layout and compression, under one load: bytes in use (mean and peak), fragmentation,
- * and the byte-seconds of raw caches that outlived their compressed copies. The load is a share of what the machine does at
- * the moment: of a fixed number of requests a second, a machine of half the pace holds many times the bytes.
+ * and the byte-seconds of raw caches that outlived their compressed copies. Closed loops, so that always as many requests
+ * hold memory: of requests that come at a rate more are there at once the slower a machine is, and bytes tell of its pace.
  */
 import { systemClock } from "../../lib/core/clock.ts";
-import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
 import { countedColumns, figureColumns } from "../load/columns.ts";
 import { type Samples, scrape, sumOf } from "../load/exposition.ts";
 import {
@@ -31,8 +30,8 @@ import { runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
 
 const FULL = { requests: 400, rounds: 5 };
 const QUICK = { requests: 200, rounds: 3 };
-/** Of what pages without compression do: below what any layout can do, so that all hold the same load. */
-const LOAD = 0.6;
+/** Requests that are there at any time. */
+const CLIENTS = 16;
 const SCRAPE_MS = 25;
 /** Points of the plot a run; the means use every reading. */
 const CURVE_POINTS = 60;
@@ -125,23 +124,19 @@ async function run(bench: Bench): Promise<void> {
   const size = options.quick ? QUICK : FULL;
   const workload = options.workload ?? "gqa-caption";
   const count = options.requests ?? size.requests;
-  const share = options.rates?.[0] ?? LOAD;
   const sides = (await layoutsOf(bench.say)).flatMap((layout) =>
     ["none", options.compress ?? COMPRESS_DEFAULT].map((compress): Side => ({
       name: `${layout}/${compress}`,
       // Without a prefix cache: what it keeps is memory in use too, but of no request.
       flags: [...layoutFlags(layout), ...compressFlags(compress), "--prefix-cache", "off"],
-      columns: { layout, compress, load: share, variant: `${layout}, ${compress}` },
+      columns: { layout, compress, variant: `${layout}, ${compress}` },
     }))
   );
   await using servers = new WarmServers(bench, workload);
   for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
     await runRound(bench, servers, sides, {
-      ...{ name: "", round, workload, count, capacityOf: sides[0] },
-      pace: (capacity) => ({
-        kind: "open",
-        timesMs: arrivalTimesMs(poisson(share * capacity), bench.draws(`arrivals ${round}`), count),
-      }),
+      ...{ name: "", round, workload, count, capacityOf: null },
+      pace: () => ({ kind: "closed", clients: CLIENTS }),
       measured: async (side, label, served, requests, pace) =>
         await measured(bench, String(side.columns.layout), { label, served, requests, pace }),
     });
@@ -181,11 +176,9 @@ function report(all: readonly Row[]): Report {
   );
   return {
     text: [
-      `Open loop, ${rows[0]?.load} of what pages without compression do in a closed loop just before, \`${
+      `Closed loop, ${CLIENTS} clients, ${rows[0]?.requests} requests of \`${
         rows[0]?.workload
-      }\`, ${rows[0]?.requests} requests a round, medians of ${
-        rows[0]?.rounds
-      } rounds, no prefix cache; bytes of the ` +
+      }\` a round, medians of ${rows[0]?.rounds} rounds, no prefix cache; bytes of the ` +
       `pages that sequences hold, read every ${SCRAPE_MS} ms.`,
       "",
       steadinessText(all),
