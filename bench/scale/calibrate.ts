@@ -26,7 +26,10 @@ const LOOPS = [{ clients: 1, share: 0.3 }, { clients: 4, share: 0.5 }, { clients
 const REQUESTS = 100;
 /** Open loads, of the capacity in the loops before them. */
 const LOADS = [0.4, 0.6, 0.8];
+/** Before each load. */
 const WARM_UP_REQUESTS = 12;
+/** After the server's start: it compiles what it runs often, and is slower until then. */
+const START_REQUESTS = 300;
 /** The default model's pool and lengths. */
 const PAGE_SLOTS = 16;
 const IMAGE_TOKENS = 64;
@@ -135,6 +138,8 @@ export async function calibrate(bench: Bench): Promise<void> {
         promptTokens: answers.map((answer) => answer?.promptTokens ?? IMAGE_TOKENS + 1),
       };
     };
+    const first = await bench.requests("start", WORKLOAD, START_REQUESTS, true);
+    await load("start", first, { kind: "closed", clients: SEQUENCES_MAX });
     const block = async (name: string): Promise<Block> => {
       const loops: { readonly steps: LoadSteps; readonly figures: Figures }[] = [];
       for (const { clients, share } of LOOPS) {
