@@ -90,8 +90,9 @@ Deno.test("ShadowGuard drops what finds no place to wait", async () => {
   const { service, guard } = guardOf({ behaviour: { delay: () => setImmediate() } });
   const prompts = [..."ABCDEFGHIJKL"].map((letter) => requestOf(letter + PROMPT));
   await Promise.all(prompts.map((request) => answerTo(guard, request)));
-  // All have ended by the time the first end is read: one runs, as many as may wait do.
-  assert.equal(guard.metrics.shadow.dropped, prompts.length - 1 - SHADOW_WAITING_MAX);
+  // As many as may wait do; where all have ended by the time the first end is read, one more runs.
+  const beyond = prompts.length - SHADOW_WAITING_MAX, { dropped } = guard.metrics.shadow;
+  assert(dropped === beyond - 1 || dropped === beyond, `${dropped} were dropped`);
   await guard.drain(0);
   await closeIdle(service);
 });
