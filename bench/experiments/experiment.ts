@@ -104,8 +104,8 @@ export class Bench {
 
   /**
    * Cells that are compared with each other, measured one after the other by `measured`, which returns their columns in their
-   * order, the pace before and after each among them. All again, `again` in the name of the requests, when the machine changed its pace meanwhile; pace.ts says how
-   * often at most. All are there already or none is measured.
+   * order, the pace before and after each among them. All are measured again, with `again` in the name of the requests, when
+   * the machine changed its pace meanwhile; pace.ts says how often at most. Those that are in the table already stay.
    */
   async round(
     cells: readonly Cell[],
