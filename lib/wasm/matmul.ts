@@ -6,6 +6,7 @@
  */
 import { ACTIVATIONS } from "./activation.ts";
 import { floatOf } from "./bits.ts";
+import { fetchOf } from "./fetch.ts";
 import { SUMS_BYTES, ZEROS } from "./layout.ts";
 import type { Kernel, Machine } from "./machine.ts";
 import { DIRECT_ROWS, dotKernels, epilogueOf, EXACT_ROWS, exactKernels, tilesOf } from "./matmul_kernels.ts";
@@ -91,18 +92,31 @@ function multiplier(
       sweep(from, bytes, begin + panel * between, between, to, stride, blocks, rows, count);
   }
   const scale = floatOf(words[MatmulWord.scale]);
+  const unread = machine.scratch + machine.scratchBytes - 16;
+  const fetch = fetchOf(machine, memory, rows, words[MatmulWord.panels] * between);
   const quantised = isQuantised(format);
   const { sweep, expand } = quantised
     ? exactKernels(machine, format, memory)
     : tilesOf(machine, format, memory);
   if (format === "f32" || rows <= (quantised ? EXACT_ROWS : DIRECT_ROWS)) {
-    return (panel, count, stride) =>
-      sweep(x, kBytes, begin + panel * between, between, to, stride, kBytes, rows, count, scale);
+    return (panel, count, stride) => {
+      if (fetch === null) {
+        sweep(x, kBytes, begin + panel * between, between, to, stride, kBytes, rows, count, scale);
+        return;
+      }
+      for (let i = 0; i < count; i++) {
+        const from = begin + (panel + i) * between;
+        fetch(from, between, unread);
+        sweep(x, kBytes, from, between, to + i * PANEL * 4, stride, kBytes, rows, 1, scale);
+      }
+    };
   }
   const multiply = tilesOf(machine, "f32", memory).sweep, expanded = machine.expansion;
   return (panel, count, stride) => {
     for (let i = 0; i < count; i++) {
-      expand(begin + (panel + i) * between, expanded, kBytes, scale);
+      const from = begin + (panel + i) * between;
+      fetch?.(from, between, unread);
+      expand(from, expanded, kBytes, scale);
       multiply(x, kBytes, expanded, 0, to + i * PANEL * 4, stride, kBytes, rows, 1);
     }
   };
