@@ -54,10 +54,10 @@ export interface Pass {
 }
 
 /**
- * The bytes that a frozen decoder loads, over those of the model's weights, at most: its text weights, and the transpose of
- * each matrix in f32, of weights of two bytes or four.
+ * The bytes that a frozen decoder loads, over those of the model's weights, at most: each matrix and, of weights of two bytes,
+ * its transpose in f32, which is two copies; an embedding that is the head too once more.
  */
-export const FROZEN_COPIES = 3;
+export const FROZEN_COPIES = 4;
 
 export class FrozenDecoder {
   readonly #layers: readonly Layer[];

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { weightBytes } from "../../../lib/engine/footprint.ts";
 import { LocalEngine } from "../../../lib/engine/local.ts";
-import { FrozenDecoder, type Item } from "../../../lib/train/decoder.ts";
+import { type Matrix, MATRIX_ELEMENT_BYTES, type MatrixDtype } from "../../../lib/ops/tensor.ts";
+import { FROZEN_COPIES, FrozenDecoder, type Item } from "../../../lib/train/decoder.ts";
 import { type Cache, emptyCache } from "../../../lib/train/span.ts";
 import { ReferenceBackend } from "../../reference/backend.ts";
 import { Draw } from "../../support/cases.ts";
@@ -84,3 +86,21 @@ Deno.test("FrozenDecoder's gradients of the caches agree with small changes, thr
     }
   }
 });
+
+for (const dtype of ["f32", "f16", "bf16"] as const) {
+  Deno.test(`FrozenDecoder loads no more than FROZEN_COPIES times the bytes of a model of ${dtype}`, () => {
+    // The worst case: nothing but text, and an embedding that is the head too.
+    const { names, source, ...model } = randomModel(dtype);
+    const config = { ...model.config, text: { ...text, tiedEmbeddings: true }, vision: null };
+    let bytes = 0;
+    const backend = new class extends ReferenceBackend {
+      override createMatrix(rows: number, cols: number, dtype: MatrixDtype): Matrix {
+        bytes += rows * cols * MATRIX_ELEMENT_BYTES[dtype];
+        return super.createMatrix(rows, cols, dtype);
+      }
+    }();
+    new FrozenDecoder(backend, config.text, names, source);
+    const most = FROZEN_COPIES * weightBytes(config, names, source, "stored");
+    assert.ok(bytes > 0 && bytes <= most, `${bytes} of at most ${most} bytes`);
+  });
+}
