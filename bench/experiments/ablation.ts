@@ -46,7 +46,7 @@ async function run(bench: Bench): Promise<void> {
       for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
         await runRound(bench, servers, sides, {
           ...{ name: "", round, workload, count: options.requests ?? size.requests, capacityOf: null },
-          pace: () => ({ kind: "closed", clients: CLIENTS }),
+          loop: () => ({ kind: "closed", clients: CLIENTS }),
         });
       }
     }

@@ -4,9 +4,9 @@ import { Draws } from "../draws.ts";
 import { countedColumns, figureColumns } from "../load/columns.ts";
 import type { Targets } from "../load/figures.ts";
 import { measure } from "../load/measure.ts";
-import { mustMeasureAgain, type Pace as MachinePace, type Readings } from "../pace.ts";
+import { mustMeasureAgain, type Pace, type Readings } from "../pace.ts";
 import type { LoadRequest } from "../load/request.ts";
-import type { Pace } from "../load/run.ts";
+import type { Loop } from "../load/run.ts";
 import type { Served } from "../servers.ts";
 import { type WorkloadName, WORKLOADS } from "../workloads/mod.ts";
 import type { Ratio } from "../report/agreement.ts";
@@ -76,7 +76,7 @@ export class Bench {
     /** Columns that every row begins with: commit, machine. */
     private readonly common: Row,
     readonly say: (line: string) => void,
-    private readonly machine: MachinePace,
+    private readonly machine: Pace,
   ) {}
 
   /**
@@ -182,12 +182,12 @@ export class Bench {
     served: Served,
     requests: readonly LoadRequest[],
     warmUp: readonly LoadRequest[],
-    pace: Pace,
+    loop: Loop,
   ): Promise<Row> {
     const { connectionsMax, timeoutMs, targets } = this.options;
     const { figures, counted } = await measure(served, requests, {
       label,
-      pace,
+      loop,
       warmUp,
       connectionsMax,
       timeoutMs,

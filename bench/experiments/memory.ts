@@ -15,7 +15,7 @@ import {
 } from "../load/kv_formula.ts";
 import { measure } from "../load/measure.ts";
 import type { LoadRequest } from "../load/request.ts";
-import type { Pace } from "../load/run.ts";
+import type { Loop } from "../load/run.ts";
 import { GaugeWatch, type Reading, timeMean } from "../load/watch.ts";
 import { pairedRatio, type Ratio, ratioText } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
@@ -87,17 +87,17 @@ function formulaColumns(requests: readonly KvRequest[], layout: KvLayout, timeMs
 async function measured(
   bench: Bench,
   layout: string,
-  { label, served, requests, pace }: {
+  { label, served, requests, loop }: {
     readonly label: string;
     readonly served: Served;
     readonly requests: readonly LoadRequest[];
-    readonly pace: Pace;
+    readonly loop: Loop;
   },
 ): Promise<Row> {
   const { connectionsMax, timeoutMs, targets } = bench.options;
   const limits = { connectionsMax, timeoutMs, targets, stop: bench.stop, warmUp: [] };
   const watch = new GaugeWatch(served.client.target.url, SCRAPE_MS, systemClock);
-  const { figures, counted, run } = await measure(served, requests, { ...limits, label, pace });
+  const { figures, counted, run } = await measure(served, requests, { ...limits, label, loop });
   await watch[Symbol.asyncDispose]();
   const end = await scrape(served.client.target.url);
   const held = run.sent.flatMap(({ index, reply }): KvRequest[] =>
@@ -136,9 +136,9 @@ async function run(bench: Bench): Promise<void> {
   for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
     await runRound(bench, servers, sides, {
       ...{ name: "", round, workload, count, capacityOf: null },
-      pace: () => ({ kind: "closed", clients: CLIENTS }),
-      measured: async (side, label, served, requests, pace) =>
-        await measured(bench, String(side.columns.layout), { label, served, requests, pace }),
+      loop: () => ({ kind: "closed", clients: CLIENTS }),
+      measured: async (side, label, served, requests, loop) =>
+        await measured(bench, String(side.columns.layout), { label, served, requests, loop }),
     });
   }
 }

@@ -60,7 +60,7 @@ async function run(bench: Bench): Promise<void> {
       await runRound(bench, servers, atRate, {
         ...{ name: `${rate}x/`, round, workload, count, capacityOf: baseline },
         // The same gaps at every rate, only shorter.
-        pace: (capacity) => ({
+        loop: (capacity) => ({
           kind: "open",
           timesMs: arrivalTimesMs(poisson(rate * capacity), bench.draws(`arrivals ${round}`), count),
         }),

@@ -5,7 +5,7 @@
  */
 import { measure } from "../load/measure.ts";
 import type { LoadRequest } from "../load/request.ts";
-import type { Pace } from "../load/run.ts";
+import type { Loop } from "../load/run.ts";
 import { isSteady, PACE_CHANGE_MAX } from "../pace.ts";
 import { numberOf, type Row } from "../report/table.ts";
 import { type Served, startOwn } from "../servers.ts";
@@ -40,7 +40,7 @@ export class WarmServers implements AsyncDisposable {
     const requests = await bench.requests("warm-up", this.workload, WARM_UP_REQUESTS);
     const { connectionsMax, timeoutMs, targets } = bench.options;
     await measure(served, requests, {
-      ...{ label: `${name}, warm-up`, pace: { kind: "closed", clients: CLIENTS }, warmUp: [] },
+      ...{ label: `${name}, warm-up`, loop: { kind: "closed", clients: CLIENTS }, warmUp: [] },
       ...{ connectionsMax, timeoutMs, targets, stop: bench.stop },
     });
     return served;
@@ -59,16 +59,16 @@ export interface Load {
   readonly round: number;
   readonly workload: WorkloadName;
   readonly count: number;
-  /** Measured first in every round: its capacity of the moment, in requests a second, is given to `pace`. */
+  /** Measured first in every round: its capacity of the moment, in requests a second, is given to `loop`. */
   readonly capacityOf: Side | null;
-  readonly pace: (capacityPerSecond: number) => Pace;
+  readonly loop: (capacityPerSecond: number) => Loop;
   /** Runs the load on one side; the bench's own loads if left out. */
   readonly measured?: (
     side: Side,
     label: string,
     served: Served,
     requests: readonly LoadRequest[],
-    pace: Pace,
+    loop: Loop,
   ) => Promise<Row>;
 }
 
@@ -85,7 +85,7 @@ export async function runRound(
   bench: Bench,
   servers: WarmServers,
   sides: readonly Side[],
-  { name, round, workload, count, capacityOf, pace, measured }: Load,
+  { name, round, workload, count, capacityOf, loop, measured }: Load,
 ): Promise<void> {
   const cells = sides.map((side): Cell => ({
     name: `${side.name}/${name}round ${round}`,
@@ -98,8 +98,8 @@ export async function runRound(
     let capacity = NaN;
     if (capacityOf !== null) {
       const requests = await bench.requests(`capacity ${label}`, workload, CAPACITY_REQUESTS);
-      const loop = { kind: "closed", clients: CLIENTS } as const;
-      const row = await bench.load(`capacity ${label}`, await servers.get(capacityOf), requests, [], loop);
+      const closed = { kind: "closed", clients: CLIENTS } as const;
+      const row = await bench.load(`capacity ${label}`, await servers.get(capacityOf), requests, [], closed);
       capacity = numberOf(row, "requests_per_s");
     }
     const requests = await bench.requests(`requests ${label}`, workload, count);
@@ -109,8 +109,8 @@ export async function runRound(
       if (bench.stop.aborted) return [];
       const served = await servers.get(side), title = `${side.name} ${label}`;
       const figures = await (measured === undefined
-        ? bench.load(title, served, requests, [], pace(capacity))
-        : measured(side, title, served, requests, pace(capacity)));
+        ? bench.load(title, served, requests, [], loop(capacity))
+        : measured(side, title, served, requests, loop(capacity)));
       const after = await bench.pace();
       rows.set(side, { pace_before: before, pace_after: after, capacity_per_s: capacity, ...figures });
       before = after;
