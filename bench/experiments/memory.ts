@@ -17,7 +17,7 @@ import { measure } from "../load/measure.ts";
 import type { LoadRequest } from "../load/request.ts";
 import type { Loop } from "../load/run.ts";
 import { GaugeWatch, type Reading, timeMean } from "../load/watch.ts";
-import { pairedRatio, type Ratio, ratioText } from "../report/agreement.ts";
+import { pairedRatio, type Ratio, RATIOS_TEXT, ratioText } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { medians } from "../report/medians.ts";
 import { linePlot } from "../report/plots.ts";
@@ -26,12 +26,10 @@ import type { Served } from "../servers.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { layoutFlags, layoutsOf } from "./layouts.ts";
 import { COMPRESS_DEFAULT, compressFlags } from "./policies.ts";
-import { runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
+import { CLIENTS, closedLoop, runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
 
 const FULL = { requests: 400, rounds: 5 };
 const QUICK = { requests: 200, rounds: 3 };
-/** Requests that are there at any time. */
-const CLIENTS = 16;
 const SCRAPE_MS = 25;
 /** Points of the plot a run; the means use every reading. */
 const CURVE_POINTS = 60;
@@ -135,8 +133,8 @@ async function run(bench: Bench): Promise<void> {
   await using servers = new WarmServers(bench, workload);
   for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
     await runRound(bench, servers, sides, {
-      ...{ name: "", round, workload, count, capacityOf: null },
-      loop: () => ({ kind: "closed", clients: CLIENTS }),
+      ...{ name: "", round, workload, count },
+      given: closedLoop,
       measured: async (side, label, served, requests, loop) =>
         await measured(bench, String(side.columns.layout), { label, served, requests, loop }),
     });
@@ -197,7 +195,7 @@ function report(all: readonly Row[]): Report {
         number("TTFT p50 ms", "ttft_p50_ms", 0),
       ]),
       "",
-      "Each round by itself, the median and in parentheses the least and the most:",
+      RATIOS_TEXT,
       "",
       ...ratios(all).map((ratio) => `- ${ratio.name}: ${ratioText(ratio)}`),
       "",
