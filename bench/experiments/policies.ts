@@ -62,8 +62,8 @@ const QUICK: Size = {
 };
 /** Turns of a round in which they are. */
 const OTHERS_TURNS = 2;
-/** The 99th percentile of fewer requests is the last one or two of them. */
-const P99_REQUESTS_MIN = 200;
+/** The 99th percentile of fewer requests is the last one or two of them, and the time after the last was due some percent. */
+const WHOLE_REQUESTS_MIN = 200;
 /** Between these two ratios are taken; the others need no more than a look. */
 const COMPARED: readonly Policy[] = ["dynamic", "p1c1d8"];
 
@@ -123,20 +123,15 @@ async function run(bench: Bench): Promise<void> {
   }
 }
 
-/**
- * How near a row comes to what its load and its own stage times allow. The last answer comes after its request was due, however
- * fast a server is: in a cell of 30 requests that alone is some percent of the time.
- */
+/** How near a row comes to what its load and its own stage times allow. */
 function ofBound(row: Row): number {
-  const count = numberOf(row, "requests");
-  const dueSeconds = (count - 1) / numberOf(row, "offered_per_s");
-  const allowed = count / (dueSeconds + numberOf(row, "end_to_end_p50_ms") / 1000);
-  return numberOf(row, "requests_per_s") / Math.min(numberOf(row, "bound_per_s"), allowed);
+  return numberOf(row, "requests_per_s") /
+    Math.min(numberOf(row, "bound_per_s"), numberOf(row, "offered_per_s"));
 }
 
 /** The highest percentile that every cell has enough requests for. */
 function tailOf(measured: readonly Row[]): "p99" | "p90" {
-  return measured.every((row) => numberOf(row, "requests") >= P99_REQUESTS_MIN) ? "p99" : "p90";
+  return measured.every((row) => numberOf(row, "requests") >= WHOLE_REQUESTS_MIN) ? "p99" : "p90";
 }
 
 /** Of `all`, what dynamic has by what the baseline has, at each load. */
@@ -160,8 +155,9 @@ function ratios(all: readonly Row[]): Ratio[] {
 /** How near dynamic came to the bound, and what it did far above what the static batches can do. */
 function promiseLines(rows: readonly Row[]): string[] {
   const own = rows.filter(({ policy }) => policy === "dynamic");
-  const shares = own.map((row) => `${(100 * numberOf(row, "of_bound")).toFixed(1)} % at ${row.load}x`);
-  const kept = own.every((row) => numberOf(row, "of_bound") >= BOUND_SHARE_MIN);
+  const told = own.filter((row) => Number.isFinite(numberOf(row, "of_bound")));
+  const shares = told.map((row) => `${(100 * numberOf(row, "of_bound")).toFixed(1)} % at ${row.load}x`);
+  const kept = told.every((row) => numberOf(row, "of_bound") >= BOUND_SHARE_MIN);
   const most = own.at(-1), lower = own.at(-2);
   const theirs = rows.find((row) => row.policy === BASELINE && row.load === most?.load);
   if (most === undefined || lower === undefined || theirs === undefined) return [];
@@ -196,12 +192,15 @@ function promiseLines(rows: readonly Row[]): string[] {
 function summary(all: readonly Row[]): { readonly measured: readonly Row[]; readonly rows: readonly Row[] } {
   const measured = all.filter((row) => typeof row.load === "number");
   const rows = medians(measured, ["policy", "load"])
-    .map((row): Row => ({
-      ...row,
-      of_bound: ofBound(row),
-      ttft_p99_ms: numberOf(row, "requests") < P99_REQUESTS_MIN ? NaN : numberOf(row, "ttft_p99_ms"),
-      refused_share: numberOf(row, "refused") / numberOf(row, "requests"),
-    }))
+    .map((row): Row => {
+      const whole = numberOf(row, "requests") >= WHOLE_REQUESTS_MIN;
+      return {
+        ...row,
+        of_bound: whole ? ofBound(row) : NaN,
+        ttft_p99_ms: whole ? numberOf(row, "ttft_p99_ms") : NaN,
+        refused_share: numberOf(row, "refused") / numberOf(row, "requests"),
+      };
+    })
     .sort((a, b) =>
       numberOf(a, "load") - numberOf(b, "load") ||
       POLICIES.indexOf(a.policy as Policy) - POLICIES.indexOf(b.policy as Policy)
@@ -257,8 +256,8 @@ function report(all: readonly Row[]): Report {
     ...promiseLines(rows),
     "",
     "TTFT is request due to first non-empty text at the client; the paper's is prefill's end minus arrival at the " +
-    "server. The bound is the smaller of two rates: all requests by the time in which they were due and the median answer's, and the " +
-    "answered ones by the seconds in which the device was busy.",
+    "server. The bound is the smaller of the offered rate and the answered requests by the seconds in which the device was busy; cells of " +
+    `fewer than ${WHOLE_REQUESTS_MIN} requests tell neither a share of it nor a 99th percentile.`,
     ...doubts(measured),
   ].join("\n");
   return {
