@@ -56,7 +56,7 @@ const FULL: Size = {
 const QUICK: Size = {
   rounds: 10,
   rates: [0.5, 0.8, 1, 2, 4],
-  upToCapacity: { requests: 30, turns: 5 },
+  upToCapacity: { requests: 30, turns: 7 },
   beyond: { requests: 240, turns: 1 },
   othersRounds: 1,
 };
