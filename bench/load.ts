@@ -9,7 +9,7 @@ import { type Arrivals, arrivalTimesMs, poisson } from "./load/arrivals.ts";
 import { countedColumns, figureColumns } from "./load/columns.ts";
 import { measure } from "./load/measure.ts";
 import type { LoadRequest } from "./load/request.ts";
-import type { Pace } from "./load/run.ts";
+import type { Loop } from "./load/run.ts";
 import { formatTrace, parseTrace } from "./load/trace.ts";
 import { commitName, machineName } from "./machine.ts";
 import {
@@ -80,7 +80,7 @@ function arrivalsOf(text: string, perSecond: number): Arrivals {
 interface Planned {
   readonly label: string;
   readonly requests: readonly LoadRequest[];
-  readonly pace: Pace;
+  readonly loop: Loop;
 }
 
 const workload = workloadOf(values.workload ?? "gqa-vqa");
@@ -102,14 +102,14 @@ function make(name: string, count: number): Promise<LoadRequest[]> {
 async function plan(): Promise<Planned[]> {
   if (values.trace !== undefined) {
     const { requests, timesMs } = parseTrace(Deno.readTextFileSync(values.trace));
-    return [{ label: `trace ${values.trace}`, requests, pace: { kind: "open", timesMs } }];
+    return [{ label: `trace ${values.trace}`, requests, loop: { kind: "open", timesMs } }];
   }
   const count = wholeOf(values.requests ?? "100", "requests");
   if (values.rate !== undefined) {
     const arrivals = arrivalsOf(values.arrivals, positiveOf(values.rate, "rate"));
     const timesMs = arrivalTimesMs(arrivals, new Draws(`${values.seed} arrivals`), count);
     const label = `${values.rate} requests/s, ${values.arrivals}`;
-    return [{ label, requests: await make("requests", count), pace: { kind: "open", timesMs } }];
+    return [{ label, requests: await make("requests", count), loop: { kind: "open", timesMs } }];
   }
   const planned: Planned[] = [];
   for (const clients of listOrNull(values.clients ?? "1,16", "clients", wholeOf)!) {
@@ -117,7 +117,7 @@ async function plan(): Promise<Planned[]> {
     planned.push({
       label: clients === 1 ? "1 client" : `${clients} clients`,
       requests,
-      pace: { kind: "closed", clients },
+      loop: { kind: "closed", clients },
     });
   }
   return planned;
@@ -128,9 +128,9 @@ async function main(): Promise<void> {
   const planned = await plan();
   const outfile = values["write-trace"];
   if (outfile !== undefined) {
-    const [{ requests, pace }] = planned;
-    if (pace.kind !== "open") throw new Error("--write-trace needs --rate");
-    Deno.writeTextFileSync(outfile, formatTrace({ requests, timesMs: pace.timesMs }));
+    const [{ requests, loop }] = planned;
+    if (loop.kind !== "open") throw new Error("--write-trace needs --rate");
+    Deno.writeTextFileSync(outfile, formatTrace({ requests, timesMs: loop.timesMs }));
     return;
   }
   await using served = values.url === undefined
@@ -142,11 +142,11 @@ async function main(): Promise<void> {
   }
   const warmUp = await make("warm-up", wholeOf(values["warm-up"], "warm-up"));
   const rows: Row[] = [];
-  for (const { label, requests, pace } of planned) {
+  for (const { label, requests, loop } of planned) {
     if (stop.aborted) break;
     const { figures, counted } = await measure(served, requests, {
       label,
-      pace,
+      loop,
       warmUp,
       connectionsMax: wholeOf(values.connections, "connections"),
       timeoutMs: 1000 * positiveOf(values.timeout, "timeout"),

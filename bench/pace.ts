@@ -8,6 +8,9 @@ const SETTLE_MS = 60;
 const MULTIPLY_ADDS = 1.5e9;
 const TURNS = 4;
 
+/** Readings at the start, so that the first cells too have a best one to be judged by. */
+const PROBE_MS = 3000;
+
 /** A reading further below the best one than this share is of another machine: a slower one, or one with a core fewer. */
 export const PACE_CHANGE_MAX = 0.1;
 
@@ -42,21 +45,31 @@ export function mustMeasureAgain({ readings, best, tries, elapsedMs }: Attempt):
     !readings.every((pair) => isSteady(pair, best));
 }
 
-export class Pace {
+/** How fast a machine is. */
+export interface Pace {
+  /** Multiply-adds a second on two threads together, in billions: the highest reading of this process so far. */
+  readonly best: number;
+  /** As `best`, at this moment. */
+  read(): Promise<number>;
+}
+
+/** This machine's. A reading takes some 0.2 s. */
+export class ChainPace implements Pace {
   #best = 0;
 
   private constructor(private readonly chain: Chain) {}
 
-  static async start(): Promise<Pace> {
-    return new Pace(await Chain.start());
+  static async start(): Promise<ChainPace> {
+    const pace = new ChainPace(await Chain.start());
+    const endMs = systemClock.now() + PROBE_MS;
+    while (systemClock.now() < endMs) await pace.read();
+    return pace;
   }
 
-  /** Multiply-adds a second on two threads together, in billions: the highest reading so far. */
   get best(): number {
     return this.#best;
   }
 
-  /** As `best`, at this moment. Takes some 0.2 s. */
   async read(): Promise<number> {
     await sleep(systemClock, SETTLE_MS);
     let least = Infinity;

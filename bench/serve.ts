@@ -7,7 +7,7 @@ import { systemClock, timestamp } from "../lib/core/clock.ts";
 import { Bench, type BenchOptions, type Experiment } from "./experiments/experiment.ts";
 import { EXPERIMENTS } from "./experiments/mod.ts";
 import { commitName, machineName } from "./machine.ts";
-import { Pace } from "./pace.ts";
+import { ChainPace } from "./pace.ts";
 import {
   listOrNull,
   LOAD_HELP,
@@ -39,7 +39,7 @@ ${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join
   --peer NAME=WHERE      peers: a URL, or a command whose server takes its port from {port}; repeatable
   --clients LIST         peers: clients of the closed loops
   --rates LIST           policies: multiples of the capacity
-  --rounds N             all but quality and scale: how often all is measured; medians are shown
+  --rounds N             all but quality and scale: how often all is measured
 ${LOAD_HELP}`;
 
 const { values, positionals } = parseArgs({
@@ -172,7 +172,7 @@ const machine = values.machine ?? machineName();
 const folder = values.out ?? resultsFolder(machine, values.resume);
 Deno.mkdirSync(folder, { recursive: true });
 const stop = stopOnInterrupt((line) => console.error(line));
-const pace = await Pace.start();
+const pace = await ChainPace.start();
 const chosenOptions = options();
 let left = 0;
 const rows: (readonly Row[])[] = [];

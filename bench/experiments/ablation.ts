@@ -1,7 +1,7 @@
 /**
  * What each part is worth alone: policy × compression × layout of the pool × prefix cache, in closed loops, as in methods.ts.
  */
-import { pairedRatio, type Ratio, ratioText } from "../report/agreement.ts";
+import { pairedRatio, type Ratio, RATIOS_TEXT, ratioText } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { medians } from "../report/medians.ts";
 import { barPlot } from "../report/plots.ts";
@@ -9,10 +9,10 @@ import type { Row } from "../report/table.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { layoutFlags, layoutsOf } from "./layouts.ts";
 import { compressFlags, policyFlags } from "./policies.ts";
-import { CLIENTS, runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
+import { CLIENTS, closedRounds, type Side, STARTS_TEXT, steadinessText } from "./rounds.ts";
 
 const FULL = { requests: 200, rounds: 3 };
-const QUICK = { requests: 120, rounds: 5 };
+const QUICK = { requests: 120, rounds: 8 };
 const STATIC = "p1c1d8";
 /** Twice and five times smaller. */
 const COMPRESSIONS = ["none", "keydiff:0.5", "keydiff:0.8"];
@@ -30,9 +30,10 @@ async function run(bench: Bench): Promise<void> {
   // Several questions a picture: a prefix cache has something to find.
   const workload = options.workload ?? "gqa-vqa";
   const layouts = await layoutsOf(bench.say);
-  for (const compress of COMPRESSIONS) {
-    for (const { layout, prefixCache } of VARIANTS.filter((variant) => layouts.includes(variant.layout))) {
-      const sides = (["dynamic", STATIC] as const).map((policy): Side => ({
+  const variants = VARIANTS.filter(({ layout }) => layouts.includes(layout));
+  const groups = COMPRESSIONS.flatMap((compress) =>
+    variants.map(({ layout, prefixCache }) =>
+      (["dynamic", STATIC] as const).map((policy): Side => ({
         name: `${policy}/${compress}/${layout}/prefix cache ${prefixCache}`,
         flags: [
           ...policyFlags(policy),
@@ -41,16 +42,10 @@ async function run(bench: Bench): Promise<void> {
           ...["--prefix-cache", prefixCache],
         ],
         columns: { policy, compress, layout, prefix_cache: prefixCache },
-      }));
-      await using servers = new WarmServers(bench, workload);
-      for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
-        await runRound(bench, servers, sides, {
-          ...{ name: "", round, workload, count: options.requests ?? size.requests, capacityOf: null },
-          pace: () => ({ kind: "closed", clients: CLIENTS }),
-        });
-      }
-    }
-  }
+      }))
+    )
+  );
+  await closedRounds(bench, groups, workload, size);
 }
 
 function report(all: readonly Row[]): Report {
@@ -60,7 +55,10 @@ function report(all: readonly Row[]): Report {
       `Closed loop, ${CLIENTS} clients, ${rows[0]?.requests} requests of \`${
         rows[0]?.workload
       }\` a round, medians of ` +
-      `${rows[0]?.rounds} rounds, one seed.`,
+      `${
+        rows[0]?.rounds
+      } rounds, one seed. ${STARTS_TEXT} The two policies of a variant were measured in turn, ` +
+      "different variants minutes apart.",
       "",
       steadinessText(all),
       "",
@@ -79,7 +77,7 @@ function report(all: readonly Row[]): Report {
         percent("right", "right"),
       ]),
       "",
-      "Each round by itself, the median and in parentheses the least and the most:",
+      RATIOS_TEXT,
       "",
       ...ratios(all).map((ratio) => `- ${ratio.name}: ${ratioText(ratio)}`),
       ...doubts(rows),

@@ -4,14 +4,14 @@ import { Draws } from "../draws.ts";
 import { countedColumns, figureColumns } from "../load/columns.ts";
 import type { Targets } from "../load/figures.ts";
 import { measure } from "../load/measure.ts";
-import { mustMeasureAgain, type Pace as MachinePace, type Readings } from "../pace.ts";
+import { mustMeasureAgain, type Pace, type Readings } from "../pace.ts";
 import type { LoadRequest } from "../load/request.ts";
-import type { Pace } from "../load/run.ts";
+import type { Loop } from "../load/run.ts";
 import type { Served } from "../servers.ts";
 import { type WorkloadName, WORKLOADS } from "../workloads/mod.ts";
 import type { Ratio } from "../report/agreement.ts";
 import type { Specification } from "../report/plots.ts";
-import { numberOf, type ResultTable, type Row } from "../report/table.ts";
+import { numberOf, type ResultTable, type Row, stopped } from "../report/table.ts";
 
 export interface BenchOptions {
   readonly seed: string;
@@ -76,7 +76,7 @@ export class Bench {
     /** Columns that every row begins with: commit, machine. */
     private readonly common: Row,
     readonly say: (line: string) => void,
-    private readonly machine: MachinePace,
+    private readonly machine: Pace,
   ) {}
 
   /**
@@ -93,8 +93,7 @@ export class Bench {
     const begun = timestamp();
     const row = { cell: name, begun, ...this.common, ...columns, ...await measured() };
     if (this.stop.aborted) {
-      // Kept under a name of its own: seen in the file, but measured again by a run that goes on.
-      this.table.append({ ...row, cell: `${name} (stopped)` });
+      this.table.append(stopped(row));
       return null;
     }
     this.table.append(row);
@@ -103,26 +102,34 @@ export class Bench {
   }
 
   /**
-   * Cells that are compared with each other, measured one after the other by `measured`, which returns their columns in their
-   * order, the pace before and after each among them. All are measured again, with `again` in the name of the requests, when
-   * the machine changed its pace meanwhile; pace.ts says how often at most. Those that are in the table already stay.
+   * Cells that are compared with each other, measured one after the other by `measured` once `ready` has made all that
+   * they need. It returns the columns of each, the pace before and after it among them; fewer when the run was stopped. All are measured again, with
+   * `again` in the name of the requests, when the machine changed its pace meanwhile; pace.ts says how often at most. Those
+   * that are in the table already stay.
    */
-  async round(
+  async round<Ready>(
     cells: readonly Cell[],
-    measured: (again: string) => Promise<readonly Row[]>,
-  ): Promise<readonly Row[] | null> {
-    const known = cells.map(({ name }) => this.table.find(name)).filter((row) => row !== undefined);
-    if (known.length === cells.length) return known;
+    ready: () => Promise<Ready>,
+    measured: (ready: Ready, again: string) => Promise<ReadonlyMap<Cell, Row>>,
+  ): Promise<void> {
+    if (cells.every(({ name }) => this.table.find(name) !== undefined)) return;
     if (this.#isOver()) {
       this.left += cells.length;
-      return null;
+      return;
     }
+    const given = await ready();
     for (let tries = 1;; tries++) {
       const begun = timestamp(), begunMs = systemClock.now();
-      const measuredRows = await measured(tries === 1 ? "" : `, again ${tries}`);
-      if (this.stop.aborted) return null;
+      const measuredRows = await measured(given, tries === 1 ? "" : `, again ${tries}`);
       const { best } = this.machine;
-      const readings = measuredRows.map((row): Readings => [
+      const rows = [...measuredRows].map(([{ name, columns }, row]): Row => ({
+        ...{ cell: name, begun, ...this.common, ...columns, ...row, tries, pace_best: best },
+      }));
+      if (this.stop.aborted) {
+        for (const row of rows) this.table.append(stopped(row));
+        return;
+      }
+      const readings = rows.map((row): Readings => [
         numberOf(row, "pace_before"),
         numberOf(row, "pace_after"),
       ]);
@@ -133,14 +140,11 @@ export class Bench {
         );
         continue;
       }
-      const rows = cells.map(({ name, columns }, i): Row => ({
-        ...{ cell: name, begun, ...this.common, ...columns, ...measuredRows[i], tries, pace_best: best },
-      }));
       for (const row of rows.filter(({ cell }) => this.table.find(String(cell)) === undefined)) {
         this.table.append(row);
         this.say(`${row.cell}: ${summaryOf(row)}`);
       }
-      return rows;
+      return;
     }
   }
 
@@ -182,12 +186,12 @@ export class Bench {
     served: Served,
     requests: readonly LoadRequest[],
     warmUp: readonly LoadRequest[],
-    pace: Pace,
+    loop: Loop,
   ): Promise<Row> {
     const { connectionsMax, timeoutMs, targets } = this.options;
     const { figures, counted } = await measure(served, requests, {
       label,
-      pace,
+      loop,
       warmUp,
       connectionsMax,
       timeoutMs,

@@ -15,9 +15,9 @@ import {
 } from "../load/kv_formula.ts";
 import { measure } from "../load/measure.ts";
 import type { LoadRequest } from "../load/request.ts";
-import type { Pace } from "../load/run.ts";
+import type { Loop } from "../load/run.ts";
 import { GaugeWatch, type Reading, timeMean } from "../load/watch.ts";
-import { pairedRatio, type Ratio, ratioText } from "../report/agreement.ts";
+import { pairedRatio, type Ratio, RATIOS_TEXT, ratioText } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { medians } from "../report/medians.ts";
 import { linePlot } from "../report/plots.ts";
@@ -26,12 +26,10 @@ import type { Served } from "../servers.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { layoutFlags, layoutsOf } from "./layouts.ts";
 import { COMPRESS_DEFAULT, compressFlags } from "./policies.ts";
-import { runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
+import { CLIENTS, closedLoop, runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
 
 const FULL = { requests: 400, rounds: 5 };
 const QUICK = { requests: 200, rounds: 3 };
-/** Requests that are there at any time. */
-const CLIENTS = 16;
 const SCRAPE_MS = 25;
 /** Points of the plot a run; the means use every reading. */
 const CURVE_POINTS = 60;
@@ -87,17 +85,17 @@ function formulaColumns(requests: readonly KvRequest[], layout: KvLayout, timeMs
 async function measured(
   bench: Bench,
   layout: string,
-  { label, served, requests, pace }: {
+  { label, served, requests, loop }: {
     readonly label: string;
     readonly served: Served;
     readonly requests: readonly LoadRequest[];
-    readonly pace: Pace;
+    readonly loop: Loop;
   },
 ): Promise<Row> {
   const { connectionsMax, timeoutMs, targets } = bench.options;
   const limits = { connectionsMax, timeoutMs, targets, stop: bench.stop, warmUp: [] };
   const watch = new GaugeWatch(served.client.target.url, SCRAPE_MS, systemClock);
-  const { figures, counted, run } = await measure(served, requests, { ...limits, label, pace });
+  const { figures, counted, run } = await measure(served, requests, { ...limits, label, loop });
   await watch[Symbol.asyncDispose]();
   const end = await scrape(served.client.target.url);
   const held = run.sent.flatMap(({ index, reply }): KvRequest[] =>
@@ -135,10 +133,10 @@ async function run(bench: Bench): Promise<void> {
   await using servers = new WarmServers(bench, workload);
   for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
     await runRound(bench, servers, sides, {
-      ...{ name: "", round, workload, count, capacityOf: null },
-      pace: () => ({ kind: "closed", clients: CLIENTS }),
-      measured: async (side, label, served, requests, pace) =>
-        await measured(bench, String(side.columns.layout), { label, served, requests, pace }),
+      ...{ name: "", round, workload, count },
+      given: closedLoop,
+      measured: async (side, label, served, requests, loop) =>
+        await measured(bench, String(side.columns.layout), { label, served, requests, loop }),
     });
   }
 }
@@ -197,7 +195,7 @@ function report(all: readonly Row[]): Report {
         number("TTFT p50 ms", "ttft_p50_ms", 0),
       ]),
       "",
-      "Each round by itself, the median and in parentheses the least and the most:",
+      RATIOS_TEXT,
       "",
       ...ratios(all).map((ratio) => `- ${ratio.name}: ${ratioText(ratio)}`),
       "",

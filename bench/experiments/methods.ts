@@ -3,39 +3,33 @@
  * (fcfs), and as a batched stage (dynamic). What the stage gains, apart from what the ratio gains. Closed loops: that many
  * clients are the same load whatever pace the machine has, and what is compared are capacities.
  */
-import { pairedRatio, type Ratio, ratioText } from "../report/agreement.ts";
+import { pairedRatio, type Ratio, RATIOS_TEXT, ratioText } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { medians } from "../report/medians.ts";
 import { barPlot } from "../report/plots.ts";
 import type { Row } from "../report/table.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { compressFlags, policyFlags } from "./policies.ts";
-import { CLIENTS, runRound, type Side, steadinessText, WarmServers } from "./rounds.ts";
+import { CLIENTS, closedRounds, type Side, STARTS_TEXT, steadinessText } from "./rounds.ts";
 
 const RATIO = 0.8;
 const STAGES = [["inline", "fcfs"], ["batched", "dynamic"]] as const;
 const FULL = { requests: 200, rounds: 3 };
-const QUICK = { requests: 60, rounds: 5 };
+const QUICK = { requests: 60, rounds: 8 };
 
 async function run(bench: Bench): Promise<void> {
   const { options } = bench;
   const size = options.quick ? QUICK : FULL;
   const workload = options.workload ?? "gqa-caption";
-  for (const method of ["none", ...options.methods]) {
+  const groups = ["none", ...options.methods].map((method) => {
     const compress = method === "none" ? method : `${method}:${RATIO}`;
-    const sides = STAGES.map(([stage, policy]): Side => ({
+    return STAGES.map(([stage, policy]): Side => ({
       name: `${method}/${stage}`,
       flags: [...policyFlags(policy), ...compressFlags(compress)],
       columns: { method, stage, compress },
     }));
-    await using servers = new WarmServers(bench, workload);
-    for (let round = 1; round <= (options.rounds ?? size.rounds); round++) {
-      await runRound(bench, servers, sides, {
-        ...{ name: "", round, workload, count: options.requests ?? size.requests, capacityOf: null },
-        pace: () => ({ kind: "closed", clients: CLIENTS }),
-      });
-    }
-  }
+  });
+  await closedRounds(bench, groups, workload, size);
 }
 
 function report(all: readonly Row[]): Report {
@@ -45,7 +39,8 @@ function report(all: readonly Row[]): Report {
       `Closed loop, ${CLIENTS} clients, ${rows[0]?.requests} requests of \`${
         rows[0]?.workload
       }\` a round, medians of ` +
-      `${rows[0]?.rounds} rounds; every method removes ${RATIO} of the prompt's cache.`,
+      `${rows[0]?.rounds} rounds; every method removes ${RATIO} of the prompt's cache. ` +
+      `${STARTS_TEXT} A method's two rows were measured in turn, rows of different methods minutes apart.`,
       "",
       steadinessText(all),
       "",
@@ -62,7 +57,7 @@ function report(all: readonly Row[]): Report {
         percent("right", "right"),
       ]),
       "",
-      "Each round by itself, the median and in parentheses the least and the most:",
+      RATIOS_TEXT,
       "",
       ...ratios(all).map((ratio) => `- ${ratio.name}: ${ratioText(ratio)}`),
       ...doubts(rows),

@@ -69,19 +69,10 @@ function stageTime(row: Row, stage: string): string {
 }
 
 function report(all: readonly Row[]): Report {
-  const rows = byServer(all.filter((row) => !String(row.cell).endsWith("(stopped)"))).map(
-    (row, _, list): Row => {
-      const own = list.find((other) =>
-        other.server === OWN && other.pictures === row.pictures && other.clients === row.clients
-      );
-      return {
-        ...row,
-        ratio: own === undefined || row.server === OWN
-          ? NaN
-          : numberOf(own, "requests_per_s") / numberOf(row, "requests_per_s"),
-      };
-    },
-  );
+  const rows = byServer(all).map((row): Row => ({
+    ...row,
+    ratio: row.server === OWN ? NaN : against(all, row, "requests_per_s")[0]?.value ?? NaN,
+  }));
   const own = rows.filter(({ server }) => server === OWN);
   return {
     text: [
@@ -127,17 +118,24 @@ function report(all: readonly Row[]): Report {
   };
 }
 
+/** This server's values of a column by those of the server that `row` is about. */
+function against(all: readonly Row[], { server, pictures, clients }: Row, column: string): Ratio[] {
+  const of = (name: string | number) =>
+    all.filter((row) => row.server === name && row.pictures === pictures && row.clients === clients);
+  const what = column === "requests_per_s" ? "requests/s" : "TTFT p50";
+  return pairedRatio(
+    `${what}, ${OWN} against ${server}, ${pictures}, ${clients} clients`,
+    of(OWN),
+    of(server),
+    column,
+  );
+}
+
 function ratios(all: readonly Row[]): Ratio[] {
-  const rows = all.filter((row) => !String(row.cell).endsWith("(stopped)"));
-  return byServer(rows).filter(({ server }) => server !== OWN).flatMap(({ server, pictures, clients }) => {
-    const of = (name: typeof server) =>
-      rows.filter((row) => row.server === name && row.pictures === pictures && row.clients === clients);
-    const against = `${OWN} against ${server}, ${pictures}, ${clients} clients`;
-    return [
-      ...pairedRatio(`requests/s, ${against}`, of(OWN), of(server), "requests_per_s"),
-      ...pairedRatio(`TTFT p50, ${against}`, of(OWN), of(server), "ttft_p50_ms"),
-    ];
-  });
+  return byServer(all).filter(({ server }) => server !== OWN).flatMap((row) => [
+    ...against(all, row, "requests_per_s"),
+    ...against(all, row, "ttft_p50_ms"),
+  ]);
 }
 
 export const peers: Experiment = {

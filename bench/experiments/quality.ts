@@ -25,15 +25,14 @@ async function run(bench: Bench): Promise<void> {
       const compress = method === "none" ? method : `${method}:${ratio}`;
       await bench.cell(`${workload}/${compress}`, { workload, method, ratio, compress }, async () => {
         await using served = await startOwn(compress, [...compressFlags(compress), ...options.serverFlags]);
-        const pace = { kind: "closed", clients: CLIENTS } as const;
-        return await bench.load(`${workload} ${compress}`, served, requests, warmUp, pace);
+        const loop = { kind: "closed", clients: CLIENTS } as const;
+        return await bench.load(`${workload} ${compress}`, served, requests, warmUp, loop);
       });
     }
   }
 }
 
-function report(all: readonly Row[]): Report {
-  const rows = all.filter((row) => !String(row.cell).endsWith("(stopped)"));
+function report(rows: readonly Row[]): Report {
   return {
     text: [
       `Closed loop, ${CLIENTS} clients, ${

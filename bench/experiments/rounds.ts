@@ -5,7 +5,7 @@
  */
 import { measure } from "../load/measure.ts";
 import type { LoadRequest } from "../load/request.ts";
-import type { Pace } from "../load/run.ts";
+import type { Loop } from "../load/run.ts";
 import { isSteady, PACE_CHANGE_MAX } from "../pace.ts";
 import { numberOf, type Row } from "../report/table.ts";
 import { type Served, startOwn } from "../servers.ts";
@@ -15,8 +15,9 @@ import type { Bench, Cell } from "./experiment.ts";
 const WARM_UP_REQUESTS = 200;
 /** Clients of warm-ups and of the closed loops that find a capacity: twice the largest static decode batch. */
 export const CLIENTS = 16;
-/** Requests of a closed loop that finds the capacity of the moment. */
-const CAPACITY_REQUESTS = 60;
+/** Processes of one program differ by a few percent as long as they run: rounds are spread over so many starts. */
+const STARTS = 2;
+export const STARTS_TEXT = "Half of the rounds are of servers that were started again.";
 
 /** A server and the columns of what is measured on it. */
 export interface Side {
@@ -29,7 +30,11 @@ export interface Side {
 export class WarmServers implements AsyncDisposable {
   readonly #servers = new Map<string, Served>();
 
-  constructor(private readonly bench: Bench, private readonly workload: WorkloadName) {}
+  constructor(
+    private readonly bench: Bench,
+    private readonly workload: WorkloadName,
+    private readonly warmUpRequests = WARM_UP_REQUESTS,
+  ) {}
 
   async get({ name, flags }: Side): Promise<Served> {
     const running = this.#servers.get(name);
@@ -37,10 +42,10 @@ export class WarmServers implements AsyncDisposable {
     const { bench } = this;
     const served = await startOwn(name, [...flags, ...bench.options.serverFlags]);
     this.#servers.set(name, served);
-    const requests = await bench.requests("warm-up", this.workload, WARM_UP_REQUESTS);
+    const requests = await bench.requests("warm-up", this.workload, this.warmUpRequests);
     const { connectionsMax, timeoutMs, targets } = bench.options;
     await measure(served, requests, {
-      ...{ label: `${name}, warm-up`, pace: { kind: "closed", clients: CLIENTS }, warmUp: [] },
+      ...{ label: `${name}, warm-up`, loop: { kind: "closed", clients: CLIENTS }, warmUp: [] },
       ...{ connectionsMax, timeoutMs, targets, stop: bench.stop },
     });
     return served;
@@ -52,6 +57,12 @@ export class WarmServers implements AsyncDisposable {
   }
 }
 
+/** What the sides of a round are loaded with, and columns that tell of it. */
+export interface Given {
+  readonly loop: Loop;
+  readonly columns: Row;
+}
+
 /** What is done with the sides of a round. */
 export interface Load {
   /** Of the round in its experiment; in it the sides' names are. */
@@ -59,16 +70,15 @@ export interface Load {
   readonly round: number;
   readonly workload: WorkloadName;
   readonly count: number;
-  /** Measured first in every round: its capacity of the moment, in requests a second, is given to `pace`. */
-  readonly capacityOf: Side | null;
-  readonly pace: (capacityPerSecond: number) => Pace;
+  /** Asked for when the servers run, if the round is measured at all. */
+  readonly given: () => Promise<Given>;
   /** Runs the load on one side; the bench's own loads if left out. */
   readonly measured?: (
     side: Side,
     label: string,
     served: Served,
     requests: readonly LoadRequest[],
-    pace: Pace,
+    loop: Loop,
   ) => Promise<Row>;
 }
 
@@ -85,38 +95,68 @@ export async function runRound(
   bench: Bench,
   servers: WarmServers,
   sides: readonly Side[],
-  { name, round, workload, count, capacityOf, pace, measured }: Load,
+  { name, round, workload, count, given, measured }: Load,
 ): Promise<void> {
   const cells = sides.map((side): Cell => ({
     name: `${side.name}/${name}round ${round}`,
     columns: { workload, ...side.columns, round },
   }));
-  await bench.round(cells, async (again) => {
-    const label = `${name}round ${round}${again}`;
-    // Nothing of a start belongs into the round.
+  // Nothing of a start belongs into the round.
+  const ready = async () => {
     for (const side of sides) await servers.get(side);
-    let capacity = NaN;
-    if (capacityOf !== null) {
-      const requests = await bench.requests(`capacity ${label}`, workload, CAPACITY_REQUESTS);
-      const loop = { kind: "closed", clients: CLIENTS } as const;
-      const row = await bench.load(`capacity ${label}`, await servers.get(capacityOf), requests, [], loop);
-      capacity = numberOf(row, "requests_per_s");
-    }
+    return await given();
+  };
+  await bench.round(cells, ready, async ({ loop, columns }, again) => {
+    const label = `${name}round ${round}${again}`;
     const requests = await bench.requests(`requests ${label}`, workload, count);
-    const rows = new Map<Side, Row>();
+    const rows = new Map<Cell, Row>();
     let before = await bench.pace();
-    for (const side of turns(sides, round)) {
-      if (bench.stop.aborted) return [];
-      const served = await servers.get(side), title = `${side.name} ${label}`;
+    for (const at of turns([...sides.keys()], round)) {
+      if (bench.stop.aborted) break;
+      const served = await servers.get(sides[at]), title = `${sides[at].name} ${label}`;
       const figures = await (measured === undefined
-        ? bench.load(title, served, requests, [], pace(capacity))
-        : measured(side, title, served, requests, pace(capacity)));
+        ? bench.load(title, served, requests, [], loop)
+        : measured(sides[at], title, served, requests, loop));
       const after = await bench.pace();
-      rows.set(side, { pace_before: before, pace_after: after, capacity_per_s: capacity, ...figures });
+      rows.set(cells[at], { pace_before: before, pace_after: after, ...columns, ...figures });
       before = after;
     }
-    return sides.map((side) => rows.get(side)!);
+    return rows;
   });
+}
+
+/** As many clients as in warm-ups, whatever pace the machine has. */
+export const closedLoop = (): Promise<Given> =>
+  Promise.resolve({ loop: { kind: "closed", clients: CLIENTS }, columns: {} });
+
+/** `rounds` rounds from 1 on, those of one start of the servers together. */
+export function roundsByStart(rounds: number): number[][] {
+  const each = Math.ceil(rounds / STARTS);
+  const all = Array.from({ length: rounds }, (_, i) => i + 1);
+  return [...Map.groupBy(all, (round) => Math.ceil(round / each)).values()];
+}
+
+/**
+ * Rounds of closed loops in groups of sides that are compared with each other. All groups have their first half before the
+ * second begins: a spell of the machine lasts minutes, and should not be all that one of them sees.
+ */
+export async function closedRounds(
+  bench: Bench,
+  groups: readonly (readonly Side[])[],
+  workload: WorkloadName,
+  { rounds, requests }: { readonly rounds: number; readonly requests: number },
+): Promise<void> {
+  for (const ofStart of roundsByStart(bench.options.rounds ?? rounds)) {
+    for (const sides of groups) {
+      await using servers = new WarmServers(bench, workload);
+      for (const round of ofStart) {
+        await runRound(bench, servers, sides, {
+          ...{ name: "", round, workload, count: bench.options.requests ?? requests },
+          given: closedLoop,
+        });
+      }
+    }
+  }
 }
 
 /** How steady the machine was, for the page. */
@@ -130,6 +170,6 @@ export function steadinessText(rows: readonly Row[]): string {
     "Before and after every cell a chain of multiply-adds on two threads tells the machine's pace; a round with a cell around " +
     `which both were more than ${
       100 * PACE_CHANGE_MAX
-    } % below the best so far was measured again, at most twice, unless that would take more than a ` +
+    } % below the best since the command's start was measured again, at most twice, unless that would take more than a ` +
     `minute: ${again} of ${counted.length} cells were, and ${slow} stayed that slow.`;
 }

@@ -71,8 +71,7 @@ function boundLines(rows: readonly Row[]): string[] {
   ];
 }
 
-export function report(all: readonly Row[]): Report {
-  const rows = all.filter((row) => !String(row.cell).endsWith("(stopped)"));
+export function report(rows: readonly Row[]): Report {
   const devices = rows.filter(({ part }) => part === "device").map((row): Row => ({
     ...row,
     normalised_s: numberOf(row, "normalised_p50_ms") / 1000,

@@ -107,7 +107,7 @@ export function spread(values: readonly number[]): Spread {
 export function figuresOf(
   { sent, startMs, inFlightMax }: Run,
   requests: readonly LoadRequest[],
-  pace: "open" | "closed",
+  loop: "open" | "closed",
   targets: Targets,
 ): Figures {
   const answered = sent.flatMap((one) =>
@@ -143,7 +143,7 @@ export function figuresOf(
     abandoned: kinds("abandoned"),
     codes,
     seconds,
-    offeredPerSecond: pace === "closed" || lastDueMs === firstDueMs
+    offeredPerSecond: loop === "closed" || lastDueMs === firstDueMs
       ? NaN
       : (sent.length - 1) / (lastDueMs - firstDueMs) * 1000,
     requestsPerSecond: perSecond(answered.length),

@@ -15,13 +15,13 @@ export interface Sent {
   readonly reply: Reply;
 }
 
-/** Open loop: a time for each request. */
-export type Pace =
+/** What says when a request is sent: its time in an open loop, the end of another one in a closed loop. */
+export type Loop =
   | { readonly kind: "open"; readonly timesMs: Float64Array }
   | { readonly kind: "closed"; readonly clients: number };
 
 export interface RunOptions {
-  readonly pace: Pace;
+  readonly loop: Loop;
   /** Most requests in flight; more wait for a free connection, and that counts as lateness. */
   readonly connectionsMax: number;
   readonly timeoutMs: number;
@@ -42,7 +42,7 @@ export interface Run {
 export async function runLoad(
   client: LoadClient,
   bodies: readonly Uint8Array<ArrayBuffer>[],
-  { pace, connectionsMax, timeoutMs, stop, watch }: RunOptions,
+  { loop, connectionsMax, timeoutMs, stop, watch }: RunOptions,
   clock: Clock,
 ): Promise<Run> {
   const sent: Sent[] = [];
@@ -65,8 +65,8 @@ export async function runLoad(
     while (next < bodies.length && !stop.aborted) {
       const index = next++;
       let dueMs = clock.now() - startMs;
-      if (pace.kind === "open") {
-        dueMs = pace.timesMs[index];
+      if (loop.kind === "open") {
+        dueMs = loop.timesMs[index];
         const waitMs = dueMs - (clock.now() - startMs);
         if (waitMs > 0) await pause(waitMs, clock, stop);
         if (stop.aborted) return;
@@ -74,7 +74,7 @@ export async function runLoad(
       await one(index, dueMs);
     }
   };
-  const lanes = pace.kind === "closed" ? pace.clients : Math.min(connectionsMax, bodies.length);
+  const lanes = loop.kind === "closed" ? loop.clients : Math.min(connectionsMax, bodies.length);
   await Promise.all(Array.from({ length: lanes }, lane));
   return { sent, startMs, inFlightMax };
 }

@@ -39,6 +39,9 @@ export function numberOf(row: Row, name: string): number {
   return typeof value === "number" ? value : NaN;
 }
 
+/** Ends the name of a cell that was interrupted. */
+const STOPPED = " (stopped)";
+
 /** Rows of one file. Each has a `cell`: the name of what was measured, by which a run that goes on skips it. */
 export class ResultTable {
   readonly #rows: Row[];
@@ -47,8 +50,9 @@ export class ResultTable {
     this.#rows = resume ? readRows(path) : [];
   }
 
+  /** Those that were not interrupted. */
   get rows(): readonly Row[] {
-    return this.#rows;
+    return this.#rows.filter(({ cell }) => !String(cell).endsWith(STOPPED));
   }
 
   find(cell: string): Row | undefined {
@@ -62,6 +66,11 @@ export class ResultTable {
     Deno.writeTextFileSync(half, formatCsv(this.#rows));
     Deno.renameSync(half, this.path);
   }
+}
+
+/** As `row`, but of an interrupted cell: seen in the file, in no report, and measured again by a run that goes on. */
+export function stopped(row: Row): Row {
+  return { ...row, cell: `${row.cell}${STOPPED}` };
 }
 
 function readRows(path: string): Row[] {

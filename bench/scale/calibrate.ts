@@ -6,7 +6,7 @@ import { byLabel, type Samples } from "../load/exposition.ts";
 import { type Figures, figuresOf } from "../load/figures.ts";
 import { measure } from "../load/measure.ts";
 import type { LoadRequest } from "../load/request.ts";
-import type { Pace } from "../load/run.ts";
+import type { Loop } from "../load/run.ts";
 import { numberOf, type Row } from "../report/table.ts";
 import { startOwn } from "../servers.ts";
 import {
@@ -122,11 +122,11 @@ export async function calibrate(bench: Bench): Promise<void> {
     const load = async (
       label: string,
       requests: readonly LoadRequest[],
-      pace: Pace,
+      loop: Loop,
     ): Promise<LoadFigures> => {
       const { connectionsMax, timeoutMs, targets } = bench.options;
       const { figures, run, counted } = await measure(served, requests, {
-        ...{ label, pace, warmUp, connectionsMax, timeoutMs, targets, stop: bench.stop },
+        ...{ label, loop, warmUp, connectionsMax, timeoutMs, targets, stop: bench.stop },
       });
       const answers = run.sent.toSorted((a, b) => a.index - b.index).map(({ reply }) =>
         reply.kind === "answer" ? reply.answer : null

@@ -1,14 +1,22 @@
 import assert from "node:assert/strict";
 import { decodingPromptSlots, heldByteMs } from "../../../bench/load/kv_formula.ts";
-import { agreementText, pairedRatio } from "../../../bench/report/agreement.ts";
-import { turns } from "../../../bench/experiments/rounds.ts";
+import { agreementText, pairedRatio, ratioText } from "../../../bench/report/agreement.ts";
+import { roundsByStart, turns } from "../../../bench/experiments/rounds.ts";
 import { policies } from "../../../bench/experiments/policies.ts";
 import { peers } from "../../../bench/experiments/peers.ts";
 import { coloursOf } from "../../../bench/report/colours.ts";
 import { markdownTable, number, percent, plain } from "../../../bench/report/markdown.ts";
 import { medians } from "../../../bench/report/medians.ts";
 import { linePlot } from "../../../bench/report/plots.ts";
-import { formatCsv, numberOf, parseCsv, ResultTable, type Row } from "../../../bench/report/table.ts";
+import {
+  formatCsv,
+  numberOf,
+  parseCsv,
+  ResultTable,
+  type Row,
+  stopped,
+} from "../../../bench/report/table.ts";
+import { centre } from "../../../bench/centre.ts";
 import { percentile } from "../../../bench/percentile.ts";
 import { spread } from "../../../bench/load/figures.ts";
 
@@ -35,7 +43,7 @@ Deno.test("CSV comes back as it was written, with quotes, commas, empty fields a
   assert.ok(Number.isNaN(numberOf(read[0], "none")));
 });
 
-Deno.test("a table that goes on knows the cells that it has", () => {
+Deno.test("a table that goes on knows the cells that it has, and not those that were stopped", () => {
   const path = Deno.makeTempFileSync({ suffix: ".csv" });
   try {
     const first = new ResultTable(path, false);
@@ -44,6 +52,10 @@ Deno.test("a table that goes on knows the cells that it has", () => {
     const again = new ResultTable(path, true);
     assert.equal(again.find("two")?.late, "x");
     assert.equal(again.find("three"), undefined);
+    first.append(stopped({ cell: "three", value: 3 }));
+    const last = new ResultTable(path, true);
+    assert.deepEqual([last.rows.length, last.find("three")], [2, undefined]);
+    assert.match(Deno.readTextFileSync(path), /^three \(stopped\),3/m);
     assert.equal(new ResultTable(path, false).rows.length, 0);
   } finally {
     Deno.removeSync(path);
@@ -95,44 +107,76 @@ Deno.test("linePlot leaves out points that a logarithmic axis has no place for",
 });
 
 const figures = (requestsPerSecond: number, ttftMs: number) => ({
-  ...{ requests: 10, refused: 0, errors: 0, workload: "gqa-vqa", compress: "none", right: 0.9 },
-  ...{ offered_per_s: 10, bound_per_s: 20, requests_per_s: requestsPerSecond, goodput_per_s: 1 },
-  ...{ ttft_p50_ms: ttftMs, ttft_p99_ms: 2 * ttftMs, ttft_paper_p50_ms: ttftMs / 2 },
+  ...{ requests: 200, refused: 0, errors: 0, workload: "gqa-vqa", compress: "none", right: 0.9 },
+  ...{
+    offered_per_s: 10,
+    bound_per_s: 20,
+    end_to_end_p50_ms: 100,
+    requests_per_s: requestsPerSecond,
+    goodput_per_s: 1,
+  },
+  ...{ ttft_p50_ms: ttftMs, ttft_p90_ms: 2 * ttftMs, ttft_p99_ms: 3 * ttftMs, ttft_paper_p50_ms: ttftMs / 2 },
 });
 
 Deno.test("the report of policies says dynamic's ratios and the share of the bound", () => {
   const { text, plots } = policies.report([
     { cell: "p1c1d8/2x", policy: "p1c1d8", load: 2, round: 1, ...figures(5, 300), capacity_per_s: 5 },
     { cell: "dynamic/2x", policy: "dynamic", load: 2, round: 1, ...figures(9, 100), capacity_per_s: 5 },
-    { cell: "dynamic/4x (stopped)", policy: "dynamic", load: 4, round: 1, ...figures(1, 1) },
   ]);
   assert.match(text, /TTFT p50, dynamic against p1c1d8 at 2x: 0\.33 \(0\.33 to 0\.33\)/);
   assert.match(text, /\| 2x \| dynamic \| 10\.0 \| 9\.0 \| 1\.0 \| 90\.0 % \| 0\.0 % \|/);
-  assert.match(text, /measured before each load: 5\.0 requests\/s/);
-  assert.doesNotMatch(text, /4x/);
+  assert.match(text, /closed loops of 16 clients: 5\.0 requests\/s/);
   assert.deepEqual(plots.map(({ name }) => name), ["policies-ttft", "policies-throughput"]);
 });
 
-Deno.test("the report of peers takes medians of rounds and this server's ratio to the others", () => {
+Deno.test("policies compares the 99th percentile only where no cell is of fewer than 200 requests", () => {
+  const rows = (requests: number) =>
+    ["dynamic", "p1c1d8"].map((policy) => ({
+      ...{ cell: policy, policy, load: 1, round: 1, ...figures(10, 100) },
+      requests,
+    }));
+  const names = (all: readonly Row[]) => policies.ratios!(all).map(({ name }) => name.slice(0, 8));
+  assert.deepEqual(names(rows(200)), ["answered", "goodput/", "TTFT p50", "TTFT p99"]);
+  assert.deepEqual(names(rows(199)), ["answered", "goodput/", "TTFT p50", "TTFT p90"]);
+  // Nor does the table of 199 requests have one, or a share of the bound.
+  assert.match(policies.report(rows(200)).text, /\| 100\.0 % \| .* \| 100 \| 200 \| 300 \|/);
+  assert.match(policies.report(rows(199)).text, /\| – \| .* \| 100 \| 200 \| – \|/);
+});
+
+Deno.test("the report of peers shows the ratio that two runs are compared by", () => {
   const row = (server: string, round: number, perSecond: number) => ({
     ...{ cell: `${server}${round}`, server, round, pictures: "fresh", clients: 16 },
     ...figures(perSecond, 50),
   });
-  const { text } = peers.report([
+  const rows = [
     ...[40, 60, 50].map((perSecond, round) => row("fastcache", round, perSecond)),
-    ...[20, 30, 25].map((perSecond, round) => row("other", round, perSecond)),
-  ]);
+    ...[20, 20, 10].map((perSecond, round) => row("other", round, perSecond)),
+  ];
+  const { text } = peers.report(rows);
+  const [{ value }] = peers.ratios!(rows);
   assert.match(text, /\| fresh \| 16 \| fastcache \| 50\.0 \| – \|/);
-  assert.match(text, /\| fresh \| 16 \| other \| 25\.0 \| 2\.00 \|/);
+  // Of 2, 3 and 5, not 50 by 20.
+  assert.ok(text.includes(`| fresh | 16 | other | 20.0 | ${value.toFixed(2)} |`), text);
+  assert.ok(value > 2.9 && value < 3.3, String(value));
 });
 
-Deno.test("pairedRatio takes each round by itself and leaves out rounds that one side has not", () => {
+Deno.test("centre is not moved by one far value, and is the middle of even ones", () => {
+  assert.equal(centre([1, 2, 3, 4]), 2.5);
+  assert.ok(Math.abs(centre([1, 1.1, 0.9, 1.05, 0.95, 50]) - 1) < 0.1);
+  assert.ok(Number.isNaN(centre([])));
+});
+
+Deno.test("pairedRatio takes each round by itself and counts those in which a side has nothing", () => {
   const rows = (values: readonly number[]) => values.map((x, i) => ({ round: i + 1, x }));
   // The machine has half its pace in the second round: of both sides.
-  assert.deepEqual(pairedRatio("r", rows([20, 11, 18, 40]), rows([10, 5, 10]), "x"), [
-    { name: "r", value: 2, least: 1.8, most: 2.2, rounds: 3 },
-  ]);
-  assert.deepEqual(pairedRatio("r", rows([1]), rows([NaN]), "x"), []);
+  const [{ value, ...rest }] = pairedRatio("r", rows([20, 10, 40, 40]), rows([10, 5, 10]), "x");
+  assert.deepEqual(rest, { name: "r", least: 2, most: 4, rounds: 3, without: 0 });
+  // Six pairs of rounds: 2, 2, 2, √8, √8 and 4; the median is between the third and the fourth.
+  assert.ok(Math.abs(value - Math.sqrt(2 * Math.sqrt(8))) < 1e-9, String(value));
+  const [none] = pairedRatio("r", rows([0, 3]), rows([1, NaN]), "x");
+  assert.equal(ratioText(none), "none, a side has 0 or nothing in all 2 rounds");
+  const [some] = pairedRatio("r", rows([0, 3]), rows([1, 2]), "x");
+  assert.equal(ratioText(some), "1.50 (1.50 to 1.50, without 1 rounds in which a side has 0 or nothing)");
   assert.deepEqual(pairedRatio("r", [], rows([1]), "x"), []);
 });
 
@@ -148,6 +192,21 @@ Deno.test("agreementText sets the ratios of two runs side by side and counts tho
   const far = `| TTFT p50, ${name} | 1 | 0.33 (0.33 to 0.33) | 0.50 (0.50 to 0.50) | 50.0 % |`;
   assert.ok(text.includes(near) && text.includes(far), text);
   assert.match(text, /2 of 4 ratios agree within 15 %/);
+});
+
+Deno.test("agreementText shows a ratio that one run has not, as one that does not agree", () => {
+  const one = (value: number) => pairedRatio("r", [{ round: 1, x: value }], [{ round: 1, x: 2 }], "x");
+  for (const [second, text] of [[one(0), "none, a side has 0"], [[], "not measured"]] as const) {
+    const page = agreementText(one(4), second);
+    assert.ok(page.includes(`| r | 1 | 2.00 (2.00 to 2.00) | ${text}`), page);
+    assert.match(page, /0 of 1 ratios agree/);
+  }
+});
+
+Deno.test("roundsByStart keeps the rounds of a start together", () => {
+  assert.deepEqual(roundsByStart(8), [[1, 2, 3, 4], [5, 6, 7, 8]]);
+  assert.deepEqual(roundsByStart(3), [[1, 2], [3]]);
+  assert.deepEqual(roundsByStart(1), [[1]]);
 });
 
 Deno.test("turns begins every other round with the last side", () => {

@@ -4,7 +4,7 @@ import { sleep, systemClock } from "../../../lib/core/clock.ts";
 import { LoadClient } from "../../../bench/load/client.ts";
 import { figuresOf } from "../../../bench/load/figures.ts";
 import { encodeRequest, type LoadRequest } from "../../../bench/load/request.ts";
-import { type Pace, runLoad } from "../../../bench/load/run.ts";
+import { type Loop, runLoad } from "../../../bench/load/run.ts";
 
 const REQUEST: LoadRequest = {
   group: "g",
@@ -46,20 +46,20 @@ async function withServer(
   await server.finished;
 }
 
-async function load(client: LoadClient, count: number, pace: Pace, limits = {}) {
+async function load(client: LoadClient, count: number, loop: Loop, limits = {}) {
   const requests = Array.from({ length: count }, () => REQUEST);
   const bodies = requests.map((request) =>
     encodeRequest(request, { model: "m", timings: false, fields: {} })
   );
   const run = await runLoad(client, bodies, {
-    pace,
+    loop,
     connectionsMax: 8,
     timeoutMs: 5000,
     stop: new AbortController().signal,
     watch: () => {},
     ...limits,
   }, systemClock);
-  return { run, figures: figuresOf(run, requests, pace.kind, NO_TARGETS) };
+  return { run, figures: figuresOf(run, requests, loop.kind, NO_TARGETS) };
 }
 
 Deno.test("runLoad sends every request of a closed loop once, with so many clients", async () => {
@@ -111,8 +111,8 @@ Deno.test("an open loop counts latency from the due time when connections are to
     await sleep(systemClock, 40);
     return new Response(ANSWER);
   }, async (client) => {
-    const pace = { kind: "open", timesMs: new Float64Array(3) } as const;
-    const { run, figures } = await load(client, 3, pace, { connectionsMax: 1 });
+    const loop = { kind: "open", timesMs: new Float64Array(3) } as const;
+    const { run, figures } = await load(client, 3, loop, { connectionsMax: 1 });
     assert.equal(run.inFlightMax, 1);
     const last = run.sent.find(({ index }) => index === 2)!;
     assert.ok(last.sentMs - last.dueMs >= 79, `sent ${last.sentMs} ms after it was due`);
