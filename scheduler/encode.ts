@@ -129,9 +129,11 @@ export class Encode implements Actor<StageMessages["encode"]> {
   }
 
   async #prepare(picture: Picture): Promise<void> {
-    const { send } = this.parts;
+    const { clock, metrics, send } = this.parts;
+    const askedMs = clock.now();
     try {
       const image = await this.images.prepare(picture.image.bytes, picture.image.param);
+      metrics.pictureSeconds.observe((clock.now() - askedMs) / 1000);
       send("encode", { type: "prepared", picture, image });
     } catch (error) {
       send("encode", { type: "unprepared", picture, error });

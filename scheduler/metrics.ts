@@ -55,6 +55,8 @@ export class SchedulerMetrics {
     TIMED_STAGES,
     () => new Histogram(LATENCY_BOUNDS),
   );
+  /** From asking for a picture's pixels until they are there, seconds; a wait for the decoding thread included. */
+  readonly pictureSeconds = new Histogram(LATENCY_BOUNDS);
   /** Members of each device step. */
   readonly batchItems: Readonly<Record<BatchingStage, Histogram>> = each(
     BATCHING_STAGES,

@@ -91,7 +91,7 @@ async function world(device: Device, policy: string): Promise<World> {
     maxNumSeqs: SEQUENCES_MAX,
     // The paper's queues have no end.
     waitingRequestsMax: 1_000_000,
-    overheadMs: 0,
+    overheadMs: () => 0,
   };
 }
 

@@ -126,8 +126,8 @@ export function report(rows: readonly Row[]): Report {
         number("TTFT p99 ms", "ttft_p99_ms", 0),
       ]),
       "",
-      "The cost model against this machine, in one run: mean step times measured under closed loops, then open loads " +
-      "measured and predicted from them:",
+      "The cost model against this machine, in one run: closed loops of 1 to 16 clients say what steps cost and what a request " +
+      "takes outside of them, and open loads in pieces between the loops are measured and predicted:",
       "",
       markdownTable(compare(rows), [
         number("load, of capacity", "load", 2),

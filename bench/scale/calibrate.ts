@@ -1,33 +1,39 @@
-/** The cost model against this machine: measured step times in, open loads out, beside the same loads measured. */
+/**
+ * The cost model against this machine: measured step times in, open loads out, beside the same loads measured. Machines change
+ * their pace within seconds, so every load is measured in pieces, and each piece stands between closed loops that say what
+ * steps cost just then.
+ */
 import { DYNAMIC } from "../../scheduler/policy.ts";
 import type { Bench } from "../experiments/experiment.ts";
 import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
-import { byLabel, type Samples } from "../load/exposition.ts";
-import { type Figures, figuresOf } from "../load/figures.ts";
-import { measure } from "../load/measure.ts";
+import { byLabel, sumOf } from "../load/exposition.ts";
+import { measure, type Measured } from "../load/measure.ts";
+import type { Answer } from "../load/meter.ts";
 import type { LoadRequest } from "../load/request.ts";
-import type { Loop } from "../load/run.ts";
+import type { Loop, Run } from "../load/run.ts";
 import { numberOf, type Row } from "../report/table.ts";
 import { startOwn } from "../servers.ts";
 import {
   fitSteps,
-  type LoadSteps,
+  type LoopSteps,
   measuredCosts,
-  type MeasuredLines,
+  type MeasuredCurves,
   type StageSteps,
 } from "./measured_costs.ts";
 import { simulateLoad, type VirtualRequest, type World } from "./simulate.ts";
 
-/**
- * Closed loops that step times are measured under, before and after every check: machines change their pace. The last one's
- * throughput is the capacity.
- */
-const LOOPS = [{ clients: 1, share: 0.3 }, { clients: 4, share: 0.5 }, { clients: 16, share: 0.8 }] as const;
-const REQUESTS = 100;
-/** Open loads, of the capacity in the loops before them. */
+/** Closed loops that step times are measured under. The last one's throughput is the capacity. */
+const LOOPS = [
+  { clients: 1, requests: 10 },
+  { clients: 2, requests: 10 },
+  { clients: 4, requests: 16 },
+  { clients: 16, requests: 48 },
+] as const;
+/** Of each load, in all its pieces. */
+const REQUESTS = 120;
+/** Open loads, of the capacity in the loops so far. */
 const LOADS = [0.4, 0.6, 0.8];
-/** Before each load. */
-const WARM_UP_REQUESTS = 12;
+const PIECES = 3;
 /** After the server's start: it compiles what it runs often, and is slower until then. */
 const START_REQUESTS = 300;
 /** The default model's pool and lengths. */
@@ -39,9 +45,46 @@ const POOL_TOKENS = 65_536;
 const STEP_TOKENS_MAX = 4096;
 const WORKLOAD = "gqa-caption";
 
-/** Steps of one load by stage. */
-function stepsOf({ counted, figures }: LoadFigures, alone: boolean): LoadSteps {
-  const samples: Samples = counted ?? new Map();
+/** One answered request. Its times count from its sending: how late the load generator is says nothing of the server. */
+interface Answered {
+  readonly index: number;
+  readonly sentMs: number;
+  readonly ttftMs: number;
+  readonly endMs: number;
+  readonly answer: Answer;
+}
+
+function answeredOf({ sent, startMs }: Run): Answered[] {
+  return sent.flatMap(({ index, sentMs, endMs, reply }) =>
+    reply.kind === "answer"
+      ? [{
+        index,
+        sentMs,
+        ttftMs: reply.answer.firstTextMs - startMs - sentMs,
+        endMs: endMs - sentMs,
+        answer: reply.answer,
+      }]
+      : []
+  );
+}
+
+const sumBy = <T>(items: readonly T[], read: (item: T) => number) =>
+  items.reduce((total, item) => total + read(item), 0);
+
+/** In the stages that give the first token, by the server's clock, waits for the device included. */
+function stagesMs({ stages }: Answer): number {
+  return ["encode", "prefill"].reduce((sum, stage) => {
+    const { waitMs, runMs } = stages?.[stage] ?? { waitMs: 0, runMs: 0 };
+    return sum + waitMs + runMs;
+  }, 0);
+}
+
+/**
+ * What a closed loop's steps came to. Whatever of a TTFT is no stage's, and the preparation of its picture, is overhead; that of
+ * the first requests, which come all at once, is not like the others'.
+ */
+function stepsOf(clients: number, { counted, figures, run }: Measured): LoopSteps {
+  const samples = counted ?? new Map<string, number>();
   const read = (name: string) => byLabel(samples, name, "stage");
   const [steps, items, seconds] = [
     read("fastcache_step_items_count"),
@@ -53,34 +96,33 @@ function stepsOf({ counted, figures }: LoadFigures, alone: boolean): LoadSteps {
     units: stage === "prefill" ? figures.promptTokens : items.get(stage) ?? 0,
     ms: 1000 * (seconds.get(stage) ?? 0),
   });
+  const answered = answeredOf(run).filter(({ index }) => index >= clients);
+  const pictureMs = 1000 * sumOf(samples, "fastcache_picture_seconds_sum") /
+    sumOf(samples, "fastcache_picture_seconds_count");
   return {
+    clients,
     ...{ encode: of("encode"), prefill: of("prefill"), decode: of("decode") },
+    requests: answered.length,
+    overheadMs: sumBy(answered, ({ ttftMs, answer }) => ttftMs - stagesMs(answer) + pictureMs),
     ms: 1000 * figures.seconds,
-    alone,
   };
 }
 
-/** Closed loops one after the other: their steps, and what a client alone waits beside them, milliseconds. */
+/** Closed loops one after the other. */
 interface Block {
-  readonly steps: readonly LoadSteps[];
-  readonly overheadMs: number;
+  readonly loops: readonly LoopSteps[];
   readonly capacity: number;
 }
 
-/** One client waits for nobody: what its first token takes beside encode and prefill is everything else. */
-function overheadOf(alone: LoadSteps, { ttftMs, answered }: Figures): number {
-  return Math.max(0, ttftMs.mean - (alone.encode.ms + alone.prefill.ms) / answered);
+/** Milliseconds of a picture and its prompt in a block: how fast the machine was. */
+function paceOf({ loops }: Block): number {
+  return sumBy(loops, ({ encode, prefill }) => encode.ms + prefill.ms) /
+    sumBy(loops, ({ encode }) => encode.units);
 }
 
-/** Milliseconds of a picture and of a prompt token in a block, together: how fast the machine was. */
-function paceOf({ steps }: Block): number {
-  const sum = (read: (load: LoadSteps) => number) => steps.reduce((total, load) => total + read(load), 0);
-  return sum(({ encode, prefill }) => encode.ms + prefill.ms) / sum(({ encode }) => encode.units);
-}
-
-function worldOf(lines: MeasuredLines, overheadMs: number): World {
+function worldOf(curves: MeasuredCurves): World {
   return {
-    costs: measuredCosts(lines),
+    ...measuredCosts(curves),
     facts: {
       ...{
         backend: "virtual",
@@ -103,83 +145,95 @@ function worldOf(lines: MeasuredLines, overheadMs: number): World {
     compression: null,
     maxNumSeqs: SEQUENCES_MAX,
     waitingRequestsMax: 512,
-    overheadMs,
   };
 }
 
-interface LoadFigures {
-  readonly figures: Figures;
-  readonly counted: Samples | null;
-  readonly completionTokens: readonly number[];
-  readonly promptTokens: readonly number[];
+/** A piece of an open load, and the closed loops before and after it. */
+interface Piece {
+  readonly rate: number;
+  readonly answered: readonly Answered[];
+  readonly before: Block;
+  readonly after: Block;
+}
+
+/** The same requests at the same times in virtual time. */
+async function predicted(curves: MeasuredCurves, { answered }: Piece): Promise<Answered[]> {
+  const requests = answered.map(({ sentMs, answer }, picture): VirtualRequest => ({
+    atMs: sentMs,
+    picture,
+    textTokens: answer.promptTokens - IMAGE_TOKENS,
+    completionTokens: answer.completionTokens,
+  }));
+  const { run } = await simulateLoad(worldOf(curves), requests);
+  return answeredOf(run);
+}
+
+/** Figures of one load: of all its pieces, measured and predicted from the loops around them. */
+async function loadColumns(pieces: readonly Piece[]): Promise<Row> {
+  const curves = fitSteps(pieces.flatMap(({ before, after }) => [...before.loops, ...after.loops]));
+  const real = pieces.flatMap(({ answered }) => answered);
+  const virtual: Answered[] = [];
+  for (const piece of pieces) virtual.push(...await predicted(curves, piece));
+  const mean = (of: readonly Answered[], read: (one: Answered) => number) => sumBy(of, read) / of.length;
+  return {
+    rate: sumBy(pieces, ({ rate }) => rate) / pieces.length,
+    pace_change: sumBy(pieces, ({ after }) => paceOf(after)) / sumBy(pieces, ({ before }) => paceOf(before)) -
+      1,
+    measured_ttft: mean(real, ({ ttftMs }) => ttftMs),
+    predicted_ttft: mean(virtual, ({ ttftMs }) => ttftMs),
+    measured_stages: mean(real, ({ answer }) => stagesMs(answer)),
+    predicted_stages: mean(virtual, ({ answer }) => stagesMs(answer)),
+    measured_end: mean(real, ({ endMs }) => endMs),
+    predicted_end: mean(virtual, ({ endMs }) => endMs),
+    curves: JSON.stringify(curves),
+  };
 }
 
 export async function calibrate(bench: Bench): Promise<void> {
   await bench.cell("calibration", { part: "calibration" }, async () => {
-    const count = bench.options.requests ?? REQUESTS;
+    const count = Math.ceil((bench.options.requests ?? REQUESTS) / PIECES);
     await using served = await startOwn("fastcache", ["--prefix-cache", "off", ...bench.options.serverFlags]);
-    const warmUp = await bench.requests("warm-up", WORKLOAD, WARM_UP_REQUESTS, true);
-    const load = async (
-      label: string,
-      requests: readonly LoadRequest[],
-      loop: Loop,
-    ): Promise<LoadFigures> => {
+    const load = async (label: string, requests: readonly LoadRequest[], loop: Loop) => {
       const { connectionsMax, timeoutMs, targets } = bench.options;
-      const { figures, run, counted } = await measure(served, requests, {
-        ...{ label, loop, warmUp, connectionsMax, timeoutMs, targets, stop: bench.stop },
+      return await measure(served, requests, {
+        ...{ label, loop, warmUp: [], connectionsMax, timeoutMs, targets, stop: bench.stop },
       });
-      const answers = run.sent.toSorted((a, b) => a.index - b.index).map(({ reply }) =>
-        reply.kind === "answer" ? reply.answer : null
-      );
-      return {
-        figures,
-        counted,
-        completionTokens: answers.map((answer) => answer?.completionTokens ?? 1),
-        promptTokens: answers.map((answer) => answer?.promptTokens ?? IMAGE_TOKENS + 1),
-      };
     };
-    const first = await bench.requests("start", WORKLOAD, START_REQUESTS, true);
-    await load("start", first, { kind: "closed", clients: SEQUENCES_MAX });
-    const block = async (name: string): Promise<Block> => {
-      const loops: { readonly steps: LoadSteps; readonly figures: Figures }[] = [];
-      for (const { clients, share } of LOOPS) {
-        const label = `calibration ${name}, ${clients} clients`;
-        const requests = await bench.requests(label, WORKLOAD, Math.ceil(share * count), true);
-        const closed = await load(label, requests, { kind: "closed", clients });
-        loops.push({ steps: stepsOf(closed, clients === 1), figures: closed.figures });
+    const closed = async (label: string, clients: number, requests: number) =>
+      await load(label, await bench.requests(label, WORKLOAD, requests, true), { kind: "closed", clients });
+    await closed("start", SEQUENCES_MAX, START_REQUESTS);
+    const blocks: Block[] = [];
+    const block = async (): Promise<Block> => {
+      const loops: LoopSteps[] = [];
+      let capacity = 0;
+      for (const { clients, requests } of LOOPS) {
+        const loop = await closed(`loops ${blocks.length + 1}, ${clients} clients`, clients, requests);
+        loops.push(stepsOf(clients, loop));
+        capacity = loop.figures.steadyPerSecond;
       }
-      const [alone] = loops;
-      return {
-        steps: loops.map(({ steps }) => steps),
-        overheadMs: overheadOf(alone.steps, alone.figures),
-        capacity: loops.at(-1)!.figures.requestsPerSecond,
-      };
+      const made = { loops, capacity };
+      blocks.push(made);
+      return made;
     };
+    const pieces = LOADS.map((): Piece[] => []);
+    let before = await block();
+    for (let piece = 1; piece <= PIECES; piece++) {
+      for (const [i, share] of LOADS.entries()) {
+        const label = `open ${share}, piece ${piece}`;
+        const rate = share * sumBy(blocks, ({ capacity }) => capacity) / blocks.length;
+        const timesMs = arrivalTimesMs(poisson(rate), bench.draws(label), count);
+        const requests = await bench.requests(label, WORKLOAD, count, true);
+        const { run } = await load(label, requests, { kind: "open", timesMs });
+        const after = await block();
+        pieces[i].push({ rate, answered: answeredOf(run), before, after });
+        before = after;
+      }
+    }
     const row: Record<string, string | number> = {};
-    let before = await block("before");
-    for (const share of LOADS) {
-      const requests = await bench.requests(`open ${share}`, WORKLOAD, count, true);
-      const timesMs = arrivalTimesMs(poisson(share * before.capacity), bench.draws(`open ${share}`), count);
-      const real = await load(`check at ${share}`, requests, { kind: "open", timesMs });
-      const after = await block(`after ${share}`);
-      const lines = fitSteps([...before.steps, ...after.steps]);
-      const overheadMs = (before.overheadMs + after.overheadMs) / 2;
-      row[`rate_${share}`] = share * before.capacity;
-      row[`pace_change_${share}`] = paceOf(after) / paceOf(before) - 1;
-      before = after;
-      const virtual = Array.from(timesMs, (atMs, i): VirtualRequest => ({
-        atMs,
-        picture: i,
-        textTokens: real.promptTokens[i] - IMAGE_TOKENS,
-        completionTokens: real.completionTokens[i],
-      }));
-      const { run } = await simulateLoad(worldOf(lines, overheadMs), virtual);
-      const predicted = figuresOf(run, requests, "open", bench.options.targets);
-      row[`measured_ttft_${share}`] = real.figures.ttftMs.mean;
-      row[`predicted_ttft_${share}`] = predicted.ttftMs.mean;
-      row[`measured_end_${share}`] = real.figures.endToEndMs.mean;
-      row[`predicted_end_${share}`] = predicted.endToEndMs.mean;
-      row[`lines_${share}`] = JSON.stringify({ ...lines, overheadMs });
+    for (const [i, share] of LOADS.entries()) {
+      for (const [name, value] of Object.entries(await loadColumns(pieces[i]))) {
+        row[`${name}_${share}`] = value;
+      }
     }
     return row;
   });

@@ -30,8 +30,11 @@ export interface World {
   readonly compression: Compression | null;
   readonly maxNumSeqs: number;
   readonly waitingRequestsMax: number;
-  /** Of everything that is not the device: parsing, pictures, the network. Milliseconds added to the first token. */
-  readonly overheadMs: number;
+  /**
+   * Of everything that is not the device: parsing, pictures, the network. Milliseconds of a request whose first token has
+   * just been made; all its tokens come so much later.
+   */
+  readonly overheadMs: () => number;
 }
 
 export interface Simulated {
@@ -112,13 +115,15 @@ export async function simulateLoad(world: World, requests: readonly VirtualReque
       tenant: "",
       cacheSalt: "",
     }, new AbortController().signal);
-    let firstTextMs = NaN, lastMs = NaN, text = "";
+    let firstTextMs = NaN, lastMs = NaN, text = "", overheadMs = 0;
     const gapsMs: number[] = [];
     for await (const event of events) {
       if (event.type === "failed" || event.type === "cancelled") return null;
       if (event.type === "token") {
-        const nowMs = clock.now() + world.overheadMs;
-        if (Number.isNaN(firstTextMs)) firstTextMs = nowMs;
+        const first = Number.isNaN(firstTextMs);
+        if (first) overheadMs = world.overheadMs();
+        const nowMs = clock.now() + overheadMs;
+        if (first) firstTextMs = nowMs;
         else gapsMs.push(nowMs - lastMs);
         lastMs = nowMs;
         text += event.text;

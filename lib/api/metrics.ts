@@ -173,6 +173,11 @@ export function createMetrics(service: Service): ServerMetrics {
     (metrics) => by("stage", metrics.stageRun),
   );
   histogram(
+    "fastcache_picture_seconds",
+    "From asking for a picture's pixels until they are there.",
+    (metrics) => alone(metrics.pictureSeconds),
+  );
+  histogram(
     "fastcache_step_seconds",
     "Duration of a device step.",
     (metrics) => by("stage", metrics.stepSeconds),

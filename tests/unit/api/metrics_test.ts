@@ -28,6 +28,7 @@ Deno.test("metrics: histograms are cumulative and agree with what was observed",
   metrics.ttft.observe(0.7);
   metrics.endToEnd.observe(1000);
   metrics.stageRun.prefill.observe(0.5);
+  metrics.pictureSeconds.observe(0.003);
   const samples = await scrape(app);
   const name = "fastcache_time_to_first_token_seconds";
   assert.equal(samples.get(`${name}_bucket{le="0.1"}`), 0);
@@ -38,6 +39,7 @@ Deno.test("metrics: histograms are cumulative and agree with what was observed",
   assert.ok(Math.abs(samples.get(`${name}_sum`)! - 0.9) < 1e-9);
   assert.equal(samples.get('fastcache_stage_run_seconds_bucket{stage="prefill",le="0.5"}'), 1);
   assert.equal(samples.get('fastcache_stage_wait_seconds_count{stage="decode"}'), 0);
+  assert.equal(samples.get("fastcache_picture_seconds_sum"), 0.003);
   assert.equal(samples.get('fastcache_request_seconds_bucket{le="+Inf"}'), 1);
   assert.equal(samples.get('fastcache_request_seconds_bucket{le="300"}'), 0);
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { boundOf } from "../../../bench/scale/bound.ts";
 import { DEVICES, kvBytesPerToken, rooflineCosts, weightBytes } from "../../../bench/scale/costs.ts";
-import { fitLine, fitSteps, measuredCosts } from "../../../bench/scale/measured_costs.ts";
+import { fitSteps, type LoopSteps, measuredCosts, valueAt } from "../../../bench/scale/measured_costs.ts";
 import { ringOf, simulateReplicas } from "../../../bench/scale/replicas.ts";
 import { simulateLoad, type VirtualRequest, type World } from "../../../bench/scale/simulate.ts";
 import { VirtualClock } from "../../../bench/scale/virtual_clock.ts";
@@ -52,36 +52,42 @@ Deno.test("a decode step costs its weights' bytes, a long prefill its arithmetic
   assert.ok(prompt > 109 && prompt < 125, `${prompt} ms`);
 });
 
-Deno.test("fitLine finds a line again and never goes below nothing", () => {
-  const point = (x: number, y: number) => ({ x, y, weight: 10 });
-  const { base, each } = fitLine([point(1, 5), point(4, 11), point(16, 35)]);
-  assert.ok(Math.abs(base - 3) < 1e-9 && Math.abs(each - 2) < 1e-9);
-  assert.deepEqual(fitLine([point(1, 5)]), { base: 5, each: 0 });
-  assert.deepEqual(fitLine([]), { base: 0, each: 0 });
-  const steep = fitLine([point(1, 0.1), point(2, 10)]);
-  assert.ok(steep.base >= 0 && steep.each > 0);
+Deno.test("valueAt is straight between points, level before them, and never falls beyond them", () => {
+  const points = [{ x: 1, y: 5 }, { x: 3, y: 9 }, { x: 8, y: 8 }];
+  assert.deepEqual([0, 1, 2, 3, 8].map((x) => valueAt(points, x)), [5, 5, 7, 9, 8]);
+  assert.equal(valueAt(points, 13), 8);
+  assert.equal(valueAt(points.slice(0, 2), 5), 13);
+  assert.equal(valueAt(points.slice(0, 1), 5), 5);
 });
 
-Deno.test("fitSteps finds again what steps cost beside a decode batch, and the gaps between them", () => {
+Deno.test("fitSteps finds again what steps cost beside a decode batch, what requests take outside, and the gaps", () => {
   // A picture costs 5 ms and 1 more a decoding sequence, a token a tenth of that, a decode step 2 ms and 0.5 a sequence.
-  const load = (batch: number, alone: boolean) => ({
-    encode: { steps: 10, units: 10, ms: 10 * (5 + batch) },
-    prefill: { steps: 10, units: 500, ms: 50 * (5 + batch) },
-    decode: { steps: 40, units: 40 * batch, ms: 40 * (2 + 0.5 * batch) },
-    ms: 10 * (5 + batch) + 50 * (5 + batch) + 40 * (2 + 0.5 * batch) + 60 * (alone ? 9 : 0.25),
-    alone,
+  const loop = (clients: number, times: number): LoopSteps => ({
+    clients,
+    encode: { steps: 10 * times, units: 10 * times, ms: 10 * times * (5 + clients) },
+    prefill: { steps: 10 * times, units: 500 * times, ms: 50 * times * (5 + clients) },
+    decode: { steps: 40 * times, units: 40 * times * clients, ms: 40 * times * (2 + 0.5 * clients) },
+    requests: 10 * times,
+    overheadMs: 10 * times * (3 + clients),
+    ms: times * (10 * (5 + clients) + 50 * (5 + clients) + 40 * (2 + 0.5 * clients)) +
+      60 * times * (clients < 4 ? 9 : 0.25),
   });
-  const lines = fitSteps([load(1, true), load(3, false), load(8, false)]);
+  // Of two loops of as many clients the larger one counts for more.
+  const slow = loop(8, 1);
+  const slower = { ...slow, encode: { ...slow.encode, ms: 10 * (5 + 8 + 4) } };
+  const curves = fitSteps([loop(8, 3), loop(1, 1), slower, loop(4, 1)]);
   const near = (value: number, wanted: number) => assert.ok(Math.abs(value - wanted) < 1e-9, `${value}`);
-  near(lines.gapMs, 0.25);
-  near(lines.encode.each, 1);
-  near(lines.prefill.base, 0.5);
-  const costs = measuredCosts(lines);
+  assert.deepEqual(curves.encode.map(({ x }) => x), [1, 4, 8]);
+  near(curves.encode[2].y, 14);
+  // 40 ms more in the slower loop's 60 steps, and they are not between steps.
+  near(curves.gapMs, (60 * 5 * 0.25 - 40) / (60 * 5));
+  const { costs, overheadMs } = measuredCosts({ ...curves, gapMs: 0.25 });
   const token = { tokens: new Uint32Array(1), slotBase: Uint32Array.of(9) };
-  near(costs.encode([{ embeddingRows: 4 }, { embeddingRows: 4 }]), 0.25 + 2 * 5);
+  near(costs.encode([{ embeddingRows: 4 }, { embeddingRows: 4 }]), 0.25 + 2 * 6);
   near(costs.forward([token, token, token]), 0.25 + 2 + 0.5 * 3);
   near(costs.encode([{ embeddingRows: 4 }]), 0.25 + 5 + 3);
   near(costs.forward([{ tokens: new Uint32Array(20), slotBase: Uint32Array.of(0) }]), 0.25 + 20 * 0.8);
+  near(overheadMs(), 6);
 });
 
 Deno.test("boundOf divides decode by its batch, and a static batch lasts as long as its longest member", async () => {
@@ -102,11 +108,12 @@ Deno.test("boundOf divides decode by its batch, and a static batch lasts as long
 });
 
 const WORLD: World = {
-  costs: measuredCosts({
-    encode: { base: 10, each: 0 },
+  ...measuredCosts({
+    encode: [{ x: 1, y: 10 }],
     // 16 tokens.
-    prefill: { base: 20 / 16, each: 0 },
-    decode: { base: 5, each: 0 },
+    prefill: [{ x: 1, y: 20 / 16 }],
+    decode: [{ x: 1, y: 5 }],
+    overhead: [{ x: 1, y: 1 }],
     gapMs: 0,
   }),
   facts: {
@@ -116,7 +123,7 @@ const WORLD: World = {
     ...{ embeddingRows: 64, stepTokensMax: 512, compressors: [] },
   },
   ...{ imageTokens: 4, maxModelLen: 512, policy: DYNAMIC, compression: null },
-  ...{ maxNumSeqs: 8, waitingRequestsMax: 2, overheadMs: 1 },
+  ...{ maxNumSeqs: 8, waitingRequestsMax: 2 },
 };
 const request = (atMs: number, picture: number): VirtualRequest => ({
   ...{ atMs, picture, textTokens: 12, completionTokens: 3 },

@@ -168,6 +168,7 @@ Deno.test("createScheduler looks at no picture whose tokens are cached", async (
   assert.equal(second.end.timings.encode, undefined);
   const { encodedImages, sharedImages } = service.scheduler.metrics;
   assert.deepEqual([service.images.prepared, encodedImages, sharedImages], [1, 1, 0]);
+  assert.equal(service.scheduler.metrics.pictureSeconds.count, 1);
   await closeIdle(service);
 });
 
