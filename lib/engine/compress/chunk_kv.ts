@@ -43,7 +43,9 @@ export const chunkKv = defineMethod<ChunkSettings>({
       // The last chunk, and the first ones of the window for the rest.
       return batch.gather(chosenByHost(batch, (_prompt, _layer, _head, stored, kept) => {
         const first = windowBegin(stored, settings), last = (stored - 1) % chunk_length + 1;
-        return Uint32Array.from({ length: kept }, (_, i) => i < kept - last ? first + i : stored - kept + i);
+        const row = new Uint32Array(kept);
+        for (let i = 0; i < kept; i++) row[i] = i < kept - last ? first + i : stored - kept + i;
+        return row;
       }));
     }
     const scores = windowScores(batch, settings), out = scoresOf(batch);

@@ -66,7 +66,9 @@ export function gatherByWindow(batch: Batch, settings: WindowSettings): void {
   batch.gather(chosenByHost(batch, (prompt, layer, _head, free, kept) => {
     const { slots, protect = [] } = batch.prompts[prompt];
     const first = free - freeInWindow(slots[layer], settings.window_size, protect);
-    return Uint32Array.from({ length: kept }, (_, i) => first + i);
+    const row = new Uint32Array(kept);
+    for (let i = 0; i < kept; i++) row[i] = first + i;
+    return row;
   }));
 }
 
