@@ -20,7 +20,7 @@ import { percentile } from "./percentile.ts";
 const MODEL_DIR = new URL("../deploy/model", import.meta.url).pathname;
 const SEQUENCES = 32;
 const BATCHES = [1, 8, 32] as const;
-const ROUNDS_BEFORE = 2;
+const ROUNDS_BEFORE = 1;
 
 /** Wishes by name: every method at half the slots (what was trained for the default model is a fifth), and packing alone. */
 const WISHES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
