@@ -35,6 +35,7 @@ export function headKernels(machine: Machine, page: PageShape): Kernels {
     addDirections(module, page);
     addLengths(module, page);
     addUnpack(module, page);
+    addWiden(module, page);
     return module;
   });
 }
@@ -234,6 +235,24 @@ function addLengths(module: ModuleBuilder, page: PageShape): void {
       countDown(pages),
     );
   });
+}
+
+/** widen(table, pages, head, pageBytes, keys): the keys in f32, page after page, laid out as they are. */
+function addWiden(module: ModuleBuilder, page: PageShape): void {
+  module.add(
+    "widen",
+    integers(5),
+    (f, table, pages, head, pageBytes, keys) =>
+      overChannels(f, page, table, pages, head, pageBytes, {
+        begin: sequence(),
+        channel: (value) =>
+          sequence(
+            ...range(page.slots / 4).map((v) => v128.store(get(keys), value(v), v * 16)),
+            advance(keys, page.slots * 4),
+          ),
+        end: sequence(),
+      }),
+  );
 }
 
 /** unpack(table, pages, head, pageBytes, keys, values): f32 rows [slot][headDim] of both. */

@@ -2,10 +2,10 @@
 import { assert } from "../core/assert.ts";
 import { CompressWord, eachHead, JOBS_WORDS } from "./compression.ts";
 import { foldKernels, ROWS_BEYOND } from "./fold_kernels.ts";
-import { type Job, PageWalk } from "./heads.ts";
+import { type Job, PageWalk, type WalkedPages } from "./heads.ts";
 import { lagKernels } from "./lag_kernels.ts";
 import type { Machine } from "./machine.ts";
-import { PAGES_WORDS, type PagesView } from "./page.ts";
+import { PAGES_WORDS } from "./page.ts";
 
 export const LagWord = {
   scores: PAGES_WORDS + JOBS_WORDS,
@@ -39,7 +39,7 @@ export function runKvLag(machine: Machine, w: Uint32Array): void {
 /** Scores of all partitions but the last, from word index `to` on. */
 function scorePartitions(
   machine: Machine,
-  view: PagesView,
+  view: WalkedPages,
   job: Job,
   head: number,
   sinks: number,
