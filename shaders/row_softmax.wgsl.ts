@@ -19,8 +19,10 @@ fn join_scores(lane: u32, own: vec2<f32>) -> vec2<f32> {
   workgroupBarrier();
   var highest = lane_max[0];
   for (var i = 1u; i < 64u; i += 1u) { highest = max(highest, lane_max[i]); }
+  lane_sum[lane] = own.y * exp(own.x - highest);
+  workgroupBarrier();
   var sum = 0.0;
-  for (var i = 0u; i < 64u; i += 1u) { sum = fma(lane_sum[i], exp(lane_max[i] - highest), sum); }
+  for (var i = 0u; i < 64u; i += 1u) { sum += lane_sum[i]; }
   return vec2<f32>(highest, sum);
 }
 `;

@@ -6,7 +6,7 @@ import { StartError, UsageError } from "../core/errors.ts";
 import { openBackend } from "../engine/device.ts";
 import { LocalEngine } from "../engine/local.ts";
 import { startPreparer } from "../image/preparer.ts";
-import { MIN_GROUPS_DEFAULT, uniformFactors } from "../model/compressor.ts";
+import { MIN_GROUPS_DEFAULT, type SpanFactors, uniformFactors, whyOutOfReach } from "../model/compressor.ts";
 import { COMPRESSOR_FILE, type LoadedModel, openModel } from "../model/directory.ts";
 import { openText } from "../text/processor.ts";
 import { resumeCheckpoint, saveCheckpoint, writeCompressor } from "../train/checkpoint.ts";
@@ -60,6 +60,22 @@ function checkFactors({ factor, textFactors, imageFactors }: TrainValues, layers
   }
   const raw = [textFactors, imageFactors].every((own) => own.length > 0 && own.every((one) => one === 1));
   if (raw) throw new UsageError("--text-factors and --image-factors leave everything as it is");
+  for (const one of factor) {
+    const why = whyOutOfReach(one, factorsOf(one, textFactors, imageFactors, layers));
+    if (why !== null) throw new UsageError(`--factor ${one} is out of reach: ${why}`);
+  }
+}
+
+/** Those that are given by layer, and the one factor for the rest. */
+function factorsOf(
+  factor: number,
+  textFactors: readonly number[],
+  imageFactors: readonly number[],
+  layers: number,
+): SpanFactors {
+  const uniform = uniformFactors(factor, layers);
+  const given = (own: readonly number[], usual: readonly number[]) => own.length === 0 ? usual : own;
+  return { text: given(textFactors, uniform.text), image: given(imageFactors, uniform.image) };
 }
 
 /** All lessons of a corpus, its questions about the same pictures together. */
@@ -102,12 +118,8 @@ async function train(
   options: TrainValues,
   say: (line: string) => void,
 ): Promise<void> {
-  const { steps, seed } = options, uniform = uniformFactors(factor, decoder.config.layers);
-  const given = (own: readonly number[], usual: readonly number[]) => own.length === 0 ? usual : own;
-  const factors = {
-    text: given(options.textFactors, uniform.text),
-    image: given(options.imageFactors, uniform.image),
-  };
+  const { steps, seed } = options;
+  const factors = factorsOf(factor, options.textFactors, options.imageFactors, decoder.config.layers);
   const run = { factor, steps, seed, factors };
   const checkpoint = `${out}.factor-${factor}.checkpoint`;
   const facts = { factor, minGroups: MIN_GROUPS_DEFAULT, factors };

@@ -16,12 +16,20 @@ const TABLE = "\u0000u32";
 export function parcel(message: unknown): Parcel {
   const tables: Uint32Array[] = [];
   let length = 0;
-  const text = JSON.stringify(message, (_key, value) => {
-    if (!(value instanceof Uint32Array)) return value;
-    tables.push(value);
-    length += value.length;
-    return [TABLE, length - value.length, value.length];
-  });
+  // A replacer of JSON.stringify would be called for every value: twice the time.
+  const named = (value: unknown): unknown => {
+    if (typeof value !== "object" || value === null) return value;
+    if (value instanceof Uint32Array) {
+      tables.push(value);
+      length += value.length;
+      return [TABLE, length - value.length, value.length];
+    }
+    if (Array.isArray(value)) return value.map(named);
+    const record = value as Record<string, unknown>, copy: Record<string, unknown> = {};
+    for (const key in record) copy[key] = named(record[key]);
+    return copy;
+  };
+  const text = JSON.stringify(named(message));
   const words = new Uint32Array(length);
   let at = 0;
   for (const table of tables) {

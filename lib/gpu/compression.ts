@@ -7,7 +7,7 @@ import { kvMeanKernel } from "../../shaders/kv_mean.wgsl.ts";
 import { kvMergeKernel, kvNearestKernel } from "../../shaders/kv_merge.wgsl.ts";
 import { kvPackKernel } from "../../shaders/kv_pack.wgsl.ts";
 import { kvUnpackKernel } from "../../shaders/kv_unpack.wgsl.ts";
-import kvTopCode from "../../shaders/kv_top.wgsl" with { type: "text" };
+import { kvTopKernel } from "../../shaders/kv_top.wgsl.ts";
 import { assert } from "../core/assert.ts";
 import { type KvBits, type KvJobs, PACK_SLOTS } from "../ops/kv.ts";
 import { foldedGrid, GRID_MAX } from "./grid.ts";
@@ -20,12 +20,8 @@ export type GpuKvJobs = KvJobs & { readonly indices: GpuIndices };
 /** Slots of one workgroup of kv_nearest. */
 const KV_NEAREST_SLOTS = 64;
 
-const kvTop: Kernel = {
-  key: "kv_top",
-  code: kvTopCode,
-  bindings: ["read", "read", "read_write"],
-  paramWords: 4,
-};
+/** Threads of kv_top's workgroups. A processor in disguise takes a workgroup's threads one vector after the other. */
+const TOP_THREADS_MAX = 256, TOP_THREADS_MIN = 32, TOP_THREADS_SOFTWARE = 8;
 
 export function recordKvTop(
   recorder: Recorder,
@@ -34,8 +30,12 @@ export function recordKvTop(
   const rows = o.jobs.jobs * o.kvHeads;
   assert(o.scores.rows === rows && o.scores.cols === o.jobs.slotsMax, "scores have a row a job and head");
   assertKept(o.kept, rows, o.jobs);
+  const threads = recorder.tuning.software ? TOP_THREADS_SOFTWARE : Math.min(
+    TOP_THREADS_MAX,
+    Math.max(TOP_THREADS_MIN, 2 ** Math.ceil(Math.log2(o.jobs.slotsMax))),
+  );
   recorder.dispatch(
-    kvTop,
+    kvTopKernel(threads),
     [o.jobs.indices.buffer, o.scores.buffer, o.kept.buffer],
     [rows, o.kvHeads, o.jobs.slotsMax, o.jobs.keptMax],
     foldedGrid(rows),

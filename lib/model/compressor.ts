@@ -55,3 +55,10 @@ export function uniformFactors(factor: number, layers: number, images = true): S
   const all = (value: number) => new Array<number>(layers).fill(value);
   return { text: all(factor), image: all(images ? factor : 1) };
 }
+
+/** Why no prompt can come to `factor` on the whole with these; null where one may. */
+export function whyOutOfReach(factor: number, { text, image }: SpanFactors): string | null {
+  const least = Math.min(...text, ...image), most = Math.max(...text, ...image);
+  if (factor >= least && factor <= most) return null;
+  return least === most ? `${most} become one everywhere` : `${least} to ${most} become one`;
+}

@@ -18,6 +18,7 @@ import {
   SPAN_NETWORKS,
   type SpanFactors,
   type SpanKind,
+  whyOutOfReach,
 } from "./compressor.ts";
 import { isBinaryCompressor, readBinaryCompressor } from "./compressor_binary.ts";
 import type { TextConfig } from "./config.ts";
@@ -72,6 +73,10 @@ function fromTensors(
   assert(first !== undefined, "a compressor was found by its tensors");
   const factor = nominal === undefined ? first : Number(nominal);
   if (factor < 2) throw new StartError(`${bytes.name}: "${prefix}" names no factor: 2 is the least`);
+  const why = whyOutOfReach(factor, factors);
+  if (why !== null) {
+    throw new StartError(`${bytes.name}: "${prefix}" names ${factor} slots to one, but ${why}`);
+  }
   return { factor, minGroups: MIN_GROUPS_DEFAULT, factors, tensors };
 }
 

@@ -4,9 +4,10 @@
  */
 import { JOB_WORDS, JobWord } from "../ops/kv.ts";
 import { assert } from "../core/assert.ts";
-import { type Job, numbers, PageWalk, readJob, SlotWriter } from "./heads.ts";
+import { headKernels } from "./head_kernels.ts";
+import { type Job, numbers, PageWalk, readJob, SlotWriter, type WalkedPages } from "./heads.ts";
 import type { Machine } from "./machine.ts";
-import { PAGES_WORDS, type PagesView, readPages } from "./page.ts";
+import { PAGES_WORDS, readPages } from "./page.ts";
 
 /** Jobs: word index of KvJobs' array, number of jobs, most stored and most kept slots; then the operation's operands. */
 export const JOBS_WORDS = 4;
@@ -20,9 +21,10 @@ export const CompressWord = {
 export function eachHead(
   machine: Machine,
   w: Uint32Array,
-  visit: (job: Job, head: number, row: number, view: PagesView) => void,
+  visit: (job: Job, head: number, row: number, view: WalkedPages) => void,
 ): void {
-  const view = readPages(w, CompressWord.pages), base = w[CompressWord.jobs];
+  const pages = readPages(w, CompressWord.pages), base = w[CompressWord.jobs];
+  const view = { ...pages, kernels: headKernels(machine, pages.page) };
   const rows = w[CompressWord.jobs + 1] * view.kvHeads;
   for (let row = machine.thread; row < rows; row += machine.sharers) {
     const head = row % view.kvHeads;
@@ -94,26 +96,27 @@ export const TopWord = { kvHeads: 0, jobs: 1, scores: 1 + JOBS_WORDS, kept: 2 + 
 /** The `kept` slots with the largest scores, ascending; ties to the lower slot. */
 export function runKvTop(machine: Machine, w: Uint32Array): void {
   const [base, jobs, scoreWidth, keptWidth] = w.subarray(TopWord.jobs, TopWord.jobs + JOBS_WORDS);
-  const kvHeads = w[TopWord.kvHeads];
+  const kvHeads = w[TopWord.kvHeads], { f32 } = machine;
   for (let row = machine.thread; row < jobs * kvHeads; row += machine.sharers) {
     const job = base + JOB_WORDS * Math.floor(row / kvHeads);
     const slots = machine.u32[job + JobWord.slots], count = machine.u32[job + JobWord.kept];
     const begin = (w[TopWord.scores] >>> 2) + row * scoreWidth;
-    const scores = machine.f32.subarray(begin, begin + slots);
-    const threshold = ascendingAt(scores.slice(), slots - count);
+    const sorted = slotScratch(machine, slots).first >>> 2;
+    f32.copyWithin(sorted, begin, begin + slots);
+    const threshold = ascendingAt(f32, sorted, sorted + slots - 1, sorted + slots - count);
     let above = 0;
-    for (let slot = 0; slot < slots; slot++) if (scores[slot] > threshold) above++;
+    for (let slot = 0; slot < slots; slot++) if (f32[begin + slot] > threshold) above++;
     // Of the slots at the threshold the first ones fill what those above it leave.
     let ties = count - above, at = (w[TopWord.kept] >>> 2) + row * keptWidth;
     for (let slot = 0; slot < slots; slot++) {
-      if (scores[slot] > threshold || (scores[slot] === threshold && ties-- > 0)) machine.u32[at++] = slot;
+      const score = f32[begin + slot];
+      if (score > threshold || (score === threshold && ties-- > 0)) machine.u32[at++] = slot;
     }
   }
 }
 
-/** What would be at `index` if `values` were sorted (Hoare's selection); they are reordered. */
-function ascendingAt(values: Float32Array, index: number): number {
-  let low = 0, high = values.length - 1;
+/** What would be at `index` if `values` from `low` to `high` were sorted (Hoare's selection); they are reordered. */
+function ascendingAt(values: Float32Array, low: number, high: number, index: number): number {
   while (low < high) {
     const pivot = values[(low + high) >>> 1];
     let i = low, j = high;

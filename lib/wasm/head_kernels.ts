@@ -9,6 +9,7 @@ import {
   f32x4,
   type FunctionBuilder,
   get,
+  horizontalSum,
   I32,
   i32,
   type Local,
@@ -32,18 +33,19 @@ export function headKernels(machine: Machine, page: PageShape): Kernels {
     addSquares(module, page);
     addDots(module, page);
     addDirections(module, page);
-    addQuadratic(module, page);
+    addLengths(module, page);
     addUnpack(module, page);
+    addWiden(module, page);
     return module;
   });
 }
 
-function integers(count: number): ValueType[] {
+export function integers(count: number): ValueType[] {
   return range(count).map(() => I32);
 }
 
 /** Four stored elements as f32. */
-function widened(f: FunctionBuilder, page: PageShape, at: Code, element: number): Code {
+export function widened(f: FunctionBuilder, page: PageShape, at: Code, element: number): Code {
   const offset = element * KV_ELEMENT_BYTES[page.dtype];
   return page.dtype === "f32"
     ? v128.load(at, offset)
@@ -51,11 +53,11 @@ function widened(f: FunctionBuilder, page: PageShape, at: Code, element: number)
 }
 
 /** Address of a page's head: head + table[0] · pageBytes. */
-function pageAt(head: Local, table: Local, pageBytes: Local): Code {
+export function pageAt(head: Local, table: Local, pageBytes: Local): Code {
   return i32.add(get(head), i32.mul(i32.load(get(table)), get(pageBytes)));
 }
 
-function advance(local: Local, bytes: number): Code {
+export function advance(local: Local, bytes: number): Code {
   return set(local, i32.add(get(local), i32.const(bytes)));
 }
 
@@ -206,52 +208,51 @@ function addDirections(module: ModuleBuilder, page: PageShape): void {
   });
 }
 
-/**
- * quadratic(table, pages, head, pageBytes, out, form, keys): out[slot] = Σ_i key_i · Σ_{j ≤ i} form[i, j] · key_j; form is the lower
- * triangle, row after row. `keys` is room for one page's keys in f32.
- */
-function addQuadratic(module: ModuleBuilder, page: PageShape): void {
-  const vectors = page.slots / 4, row = page.slots * 4;
-  module.add("quadratic", integers(7), (f, table, pages, head, pageBytes, out, form, keys) => {
-    const to = f.i32(), at = f.i32(), i = f.i32(), j = f.i32(), other = f.i32();
-    const totals = f.vectors(vectors), sums = f.vectors(vectors), factor = f.v128();
-    const products = sequence(
-      set(at, get(form)),
-      set(to, get(keys)),
-      ...totals.map((total) => set(total, v128.constF32(0))),
-      set(i, i32.const(1)),
+/** lengths(table, pages, head, pageBytes, out): out[slot] = ‖value‖₂. */
+function addLengths(module: ModuleBuilder, page: PageShape): void {
+  const { headDim, slots, dtype } = page;
+  module.add("lengths", integers(5), (f, table, pages, head, pageBytes, out) => {
+    const at = f.i32(), left = f.i32(), sum = f.v128(), x = f.v128();
+    return doWhile(
+      get(pages),
+      set(at, i32.add(pageAt(head, table, pageBytes), i32.const(halfBytes(page)))),
+      set(left, i32.const(slots)),
       doWhile(
-        i32.ltU(get(i), i32.const(page.headDim + 1)),
-        ...sums.map((sum) => set(sum, v128.constF32(0))),
-        set(other, get(keys)),
-        set(j, get(i)),
-        doWhile(
-          get(j),
-          set(factor, v128.load32Splat(get(at))),
-          ...sums.map((sum, v) => set(sum, f32x4.fma(get(factor), v128.load(get(other), v * 16), get(sum)))),
-          advance(at, 4),
-          advance(other, row),
-          countDown(j),
+        get(left),
+        set(sum, v128.constF32(0)),
+        ...range(headDim / 4).map((v) =>
+          sequence(
+            set(x, widened(f, page, get(at), v * 4)),
+            set(sum, f32x4.fma(get(x), get(x), get(sum))),
+          )
         ),
-        ...totals.map((total, v) =>
-          set(total, f32x4.fma(v128.load(get(to), v * 16), get(sums[v]), get(total)))
-        ),
-        advance(to, row),
-        set(i, i32.add(get(i), i32.const(1))),
+        f32.store(get(out), f32.sqrt(horizontalSum(sum))),
+        advance(out, 4),
+        advance(at, headDim * KV_ELEMENT_BYTES[dtype]),
+        countDown(left),
       ),
-      ...totals.map((total, v) => v128.store(get(out), get(total), v * 16)),
-      advance(out, row),
+      advance(table, 4),
+      countDown(pages),
     );
-    return overChannels(f, page, table, pages, head, pageBytes, {
-      begin: set(to, get(keys)),
-      channel: (value) =>
-        sequence(
-          ...totals.map((_, v) => v128.store(get(to), value(v), v * 16)),
-          advance(to, row),
-        ),
-      end: products,
-    });
   });
+}
+
+/** widen(table, pages, head, pageBytes, keys): the keys in f32, page after page, laid out as they are. */
+function addWiden(module: ModuleBuilder, page: PageShape): void {
+  module.add(
+    "widen",
+    integers(5),
+    (f, table, pages, head, pageBytes, keys) =>
+      overChannels(f, page, table, pages, head, pageBytes, {
+        begin: sequence(),
+        channel: (value) =>
+          sequence(
+            ...range(page.slots / 4).map((v) => v128.store(get(keys), value(v), v * 16)),
+            advance(keys, page.slots * 4),
+          ),
+        end: sequence(),
+      }),
+  );
 }
 
 /** unpack(table, pages, head, pageBytes, keys, values): f32 rows [slot][headDim] of both. */

@@ -1,6 +1,5 @@
 /** KV heads of compression jobs and raw words of pages, as loops in TypeScript address them. */
 import { JOB_WORDS, JobWord, KV_ELEMENT_BYTES } from "../ops/kv.ts";
-import { headKernels } from "./head_kernels.ts";
 import type { Kernels, Machine } from "./machine.ts";
 import { halfBytes, headBytes, type PagesView } from "./page.ts";
 import { storeKernels } from "./rope.ts";
@@ -92,6 +91,11 @@ export function readJob(machine: Machine, view: PagesView, base: number, index: 
   };
 }
 
+/** Pages with the kernels that walk through them. */
+export interface WalkedPages extends PagesView {
+  readonly kernels: Kernels;
+}
+
 /** The stored pages of one head, as kernels walk through them. */
 export class PageWalk {
   readonly kernels: Kernels;
@@ -105,8 +109,8 @@ export class PageWalk {
   readonly #view: PagesView;
   readonly #slots: number;
 
-  constructor(machine: Machine, view: PagesView, job: Job, head: number) {
-    this.kernels = headKernels(machine, view.page);
+  constructor(machine: Machine, view: WalkedPages, job: Job, head: number) {
+    this.kernels = view.kernels;
     this.table = job.source(head).table * 4;
     this.head = view.address + head * headBytes(view.page);
     this.whole = [this.table, Math.ceil(job.slots / view.page.slots), this.head, view.pageBytes];

@@ -1,6 +1,9 @@
 /** kv_lag: threads take whole heads of whole jobs. */
+import { assert } from "../core/assert.ts";
 import { CompressWord, eachHead, JOBS_WORDS } from "./compression.ts";
-import { PageWalk } from "./heads.ts";
+import { foldKernels, ROWS_BEYOND } from "./fold_kernels.ts";
+import { type Job, PageWalk, type WalkedPages } from "./heads.ts";
+import { lagKernels } from "./lag_kernels.ts";
 import type { Machine } from "./machine.ts";
 import { PAGES_WORDS } from "./page.ts";
 
@@ -11,35 +14,12 @@ export const LagWord = {
   cross: PAGES_WORDS + JOBS_WORDS + 3,
 } as const;
 
-/** Half the softmax, over one partition, of deviations from the next partition's range, added to `out` [lag]. */
-function addSpread(rows: Float32Array, headDim: number, first: number, out: Float64Array): void {
-  const lag = out.length, own = first * headDim, next = (first + lag) * headDim;
-  const low = rows.slice(next, next + headDim), inverse = rows.slice(next, next + headDim);
-  for (let i = 1, at = next + headDim; i < lag; i++) {
-    for (let d = 0; d < headDim; d++, at++) {
-      const x = rows[at];
-      if (x < low[d]) low[d] = x;
-      if (x > inverse[d]) inverse[d] = x;
-    }
-  }
-  // A channel without a range says nothing.
-  for (let d = 0; d < headDim; d++) inverse[d] = inverse[d] > low[d] ? 1 / (inverse[d] - low[d]) : 0;
-  const deviations = new Float64Array(lag), x = new Float64Array(headDim);
-  let largest = 0;
-  for (let i = 0, at = own; i < lag; i++) {
-    let mean = 0, squares = 0;
-    for (let d = 0; d < headDim; d++, at++) {
-      x[d] = (rows[at] - low[d]) * inverse[d];
-      mean += x[d];
-    }
-    mean /= headDim;
-    for (let d = 0; d < headDim; d++) squares += (x[d] - mean) * (x[d] - mean);
-    deviations[i] = Math.sqrt(squares / (headDim - 1));
-    if (deviations[i] > largest) largest = deviations[i];
-  }
-  let sum = 0;
-  for (let i = 0; i < lag; i++) sum += deviations[i] = Math.exp(deviations[i] - largest);
-  for (let i = 0; i < lag; i++) out[i] += deviations[i] / (2 * sum);
+/** Keys of two partitions, behind them their values, then what the kernels need, in a thread's scratch. Bytes. */
+function lagScratch(machine: Machine, headDim: number, lag: number) {
+  const rows = (lag + ROWS_BEYOND) * headDim * 4, numbers = (lag + 4) * 4, { scratch } = machine;
+  const range = scratch + 4 * rows, work = range + 2 * headDim * 4, means = work + numbers;
+  assert(means + 2 * numbers <= scratch + machine.scratchBytes, "two partitions fit a thread's scratch");
+  return { keys: [scratch, scratch + rows], values: 2 * rows, range, work, means, ranks: means + numbers };
 }
 
 export function runKvLag(machine: Machine, w: Uint32Array): void {
@@ -52,18 +32,40 @@ export function runKvLag(machine: Machine, w: Uint32Array): void {
       for (let slot = sinks; slot < slots; slot++) f32[row + slot] = (slot - sinks) / (slots - sinks);
       return;
     }
-    const { keys, values } = new PageWalk(machine, view, job, head).rows(), { headDim } = view.page;
-    const partitions = Math.floor((slots - sinks) / lag);
-    for (let p = 0; p + 1 < partitions; p++) {
-      const first = sinks + p * lag, scores = new Float64Array(lag);
-      addSpread(keys, headDim, first, scores);
-      addSpread(values, headDim, first, scores);
-      if (cross) {
-        f32.set(scores, row + first);
-        continue;
-      }
-      const order = Uint32Array.from(scores, (_, i) => i).sort((a, b) => scores[a] - scores[b] || a - b);
-      for (let rank = 0; rank < lag; rank++) f32[row + first + order[rank]] = rank / lag;
-    }
+    scorePartitions(machine, view, job, head, sinks, lag, cross, row + sinks);
   });
+}
+
+/** Scores of all partitions but the last, from word index `to` on. */
+function scorePartitions(
+  machine: Machine,
+  view: WalkedPages,
+  job: Job,
+  head: number,
+  sinks: number,
+  lag: number,
+  cross: boolean,
+  to: number,
+): void {
+  const { headDim, slots: pageSlots } = view.page, { f32 } = machine;
+  const pages = new PageWalk(machine, view, job, head), room = lagScratch(machine, headDim, lag);
+  const { rows } = foldKernels(machine, view.page), { spread, ranks } = lagKernels(machine, headDim);
+  /** Rows of a partition, in one of the two places in turn. */
+  const unpack = (partition: number) => {
+    const slot = sinks + partition * lag, keys = room.keys[partition % 2];
+    const table = pages.table + 4 * Math.floor(slot / pageSlots);
+    rows(table, slot % pageSlots, lag, pages.head, view.pageBytes, keys, keys + room.values, 1);
+    return keys;
+  };
+  const means = room.means >>> 2, scores = (cross ? room.means : room.ranks) >>> 2;
+  let own = unpack(0);
+  for (let p = 0; sinks + (p + 2) * lag <= job.slots; p++) {
+    const next = unpack(p + 1);
+    f32.fill(0, means, means + lag);
+    spread(own, next, lag, room.range, room.work, room.means);
+    spread(own + room.values, next + room.values, lag, room.range, room.work, room.means);
+    if (!cross) ranks(room.means, lag, room.ranks);
+    f32.copyWithin(to + p * lag, scores, scores + lag);
+    own = next;
+  }
 }

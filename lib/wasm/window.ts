@@ -1,10 +1,10 @@
 /** kv_window and kv_columns: scores from what prefill kept. */
-import { attendRows, weightKernels } from "./attention.ts";
+import { type Attend, attendRows, weightKernels } from "./attention.ts";
 import { CompressWord, eachHead, JOBS_WORDS } from "./compression.ts";
 import { ATTEND_ROWS } from "./attend.ts";
-import { readJob } from "./heads.ts";
+import { type Job, PageWalk, readJob, type WalkedPages } from "./heads.ts";
 import type { Machine } from "./machine.ts";
-import { headBytes, PAGES_WORDS, readPages } from "./page.ts";
+import { PAGES_WORDS, readPages } from "./page.ts";
 import { assert } from "../core/assert.ts";
 import { JOB_WORDS, JobWord } from "../ops/kv.ts";
 
@@ -28,6 +28,9 @@ export function weightScratch(machine: Machine): { scores: number; sums: number;
   };
 }
 
+/** Tiles of queries for which widening keys first is no loss. */
+const WIDENING_TILES = 4;
+
 /** Asserts that a tile's scores and the sums of `slots` slots fit their parts. */
 export function assertWeightScratch(machine: Machine, slots: number): void {
   assert(
@@ -36,18 +39,45 @@ export function assertWeightScratch(machine: Machine, slots: number): void {
   );
 }
 
+/** Where rows are weighed against a head's keys: kernels, page table, the head in page 0, bytes of a page. */
+type Weighed = readonly [weigh: Attend, table: number, head: number, pageBytes: number];
+
+/**
+ * The stored keys, or where many tiles of queries will read them and there is room from `at` on, a copy in f32: halves are then
+ * widened once. The products have the same bits.
+ */
+function weighedKeys(
+  machine: Machine,
+  view: WalkedPages,
+  job: Job,
+  kvHead: number,
+  tiles: number,
+  at: number,
+): Weighed {
+  const { page, pageBytes } = view, walk = new PageWalk(machine, view, job, kvHead), [, pages] = walk.whole;
+  const copyBytes = page.headDim * page.slots * 4, keys = at + 64 * Math.ceil(pages / 16);
+  const fits = keys + pages * copyBytes <= machine.scratch + machine.scratchBytes;
+  if (page.dtype === "f32" || tiles < WIDENING_TILES || !fits) {
+    return [weightKernels(machine, page), walk.table, walk.head, pageBytes];
+  }
+  for (let p = 0; p < pages; p++) machine.u32[(at >>> 2) + p] = p;
+  view.kernels.widen(...walk.whole, keys);
+  return [weightKernels(machine, { ...page, dtype: "f32" }), at, keys, copyBytes];
+}
+
 /** The smoothed attention of the window, before heads are compared. Threads take whole KV heads of whole jobs. */
 export function runKvWindow(machine: Machine, w: Uint32Array, scale: number): void {
   const heads = w[WindowWord.heads], half = (w[WindowWord.kernel] - 1) / 2, width = w[CompressWord.jobs + 2];
   const { f32, u32 } = machine, at = weightScratch(machine);
   eachHead(machine, w, (job, kv, rowIndex, view) => {
-    const { page, pageBytes, kvHeads } = view, { headDim } = page, group = heads / kvHeads, { slots } = job;
+    const { page, kvHeads } = view, { headDim } = page, group = heads / kvHeads, { slots } = job;
     assertWeightScratch(machine, slots);
-    const weigh = weightKernels(machine, page), sums = at.sums >>> 2;
+    const sums = at.sums >>> 2;
     const window = Math.min(w[WindowWord.window], slots), past = slots - window;
     const row = (w[WindowWord.scores] >>> 2) + rowIndex * width;
     f32.fill(0, sums, sums + slots + page.slots);
-    const table = job.source(kv).table * 4, head = view.address + kv * headBytes(page);
+    const tiles = group * Math.ceil(window / ATTEND_ROWS), behind = at.queries + window * headDim * 4;
+    const [weigh, table, head, pageBytes] = weighedKeys(machine, view, job, kv, tiles, behind);
     for (let g = 0; g < group; g++) {
       for (let r = 0; r < window; r++) {
         const from = job.keep.at(job.keepBase + (r * heads + kv * group + g) * headDim);

@@ -89,6 +89,9 @@ Deno.test("train-compressor trains factors of layers and kinds, and refuses as m
     const refused = await run("--image-factors", "32,4");
     assert.equal(refused.code, 2);
     assert.match(refused.said, /--image-factors has 2 numbers, this model 5 layers/);
+    const small = await run("--image-factors", "4,4,4,4,4", "--text-factors", "2,2,2,2,2");
+    assert.equal(small.code, 2);
+    assert.match(small.said, /--factor 5 is out of reach: 2 to 4 become one/);
   });
 });
 

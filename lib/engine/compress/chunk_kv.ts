@@ -1,4 +1,5 @@
-import { defineMethod, gatherTop, scoresOf, type Size, whole } from "./method.ts";
+import { chosenByHost } from "./chosen_by_host.ts";
+import { type BatchPrompt, defineMethod, gatherTop, scoresOf, type Size, whole } from "./method.ts";
 import { WINDOW_SETTINGS, windowScores, type WindowSettings } from "./snap_kv.ts";
 
 interface ChunkSettings extends WindowSettings {
@@ -19,16 +20,36 @@ export function chunkKept(slots: number, size: Size, chunk: number): number {
   return (Math.min(chunks, kept) - 1) * chunk + last;
 }
 
+/** The first slot of the first chunk that has nothing but window. */
+function windowBegin(stored: number, { window_size, chunk_length }: ChunkSettings): number {
+  return Math.ceil(Math.max(0, stored - window_size) / chunk_length) * chunk_length;
+}
+
+/** Whether no more slots remain, in any layer, than whole chunks of the window have: these tie, and go before all others. */
+export function chunksOfWindowSuffice({ slots, kept }: BatchPrompt, settings: ChunkSettings): boolean {
+  return slots.every((stored, layer) => kept[layer] <= stored - windowBegin(stored, settings));
+}
+
 /** Keeps whole chunks by SnapKV's scores, the same of every head (ChunkKV, Liu et al. 2025; kvpress' ChunkKVPress). */
 export const chunkKv = defineMethod<ChunkSettings>({
   settings: { ...WINDOW_SETTINGS, chunk_length: whole(20, 1, 1024) },
   protects: false,
   need: ({ window_size }) => ({ kind: "queries", window: window_size }),
   kept: ({ slots }, size, { chunk_length }) => slots.map((stored) => chunkKept(stored, size, chunk_length)),
+  variant: (prompt, settings) => Number(chunksOfWindowSuffice(prompt, settings)),
   record(batch, settings) {
-    const { step, jobs, shape: { kvHeads } } = batch;
+    const { step, jobs, shape: { kvHeads } } = batch, { chunk_length } = settings;
+    if (chunksOfWindowSuffice(batch.prompts[0], settings)) {
+      // The last chunk, and the first ones of the window for the rest.
+      return batch.gather(chosenByHost(batch, (_prompt, _layer, _head, stored, kept) => {
+        const first = windowBegin(stored, settings), last = (stored - 1) % chunk_length + 1;
+        const row = new Uint32Array(kept);
+        for (let i = 0; i < kept; i++) row[i] = i < kept - last ? first + i : stored - kept + i;
+        return row;
+      }));
+    }
     const scores = windowScores(batch, settings), out = scoresOf(batch);
-    step.kvChunk({ jobs, kvHeads, chunk: settings.chunk_length, scores, out });
+    step.kvChunk({ jobs, kvHeads, chunk: chunk_length, scores, out });
     step.release(scores);
     gatherTop(batch, out);
   },

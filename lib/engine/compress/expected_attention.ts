@@ -21,10 +21,11 @@ export const expectedAttention = defineMethod<ExpectedSettings>({
   need: ({ n_sink }) => ({ kind: "moments", sinks: n_sink }),
   record(batch, { n_future_positions, n_sink, use_covariance, use_vnorm, epsilon }) {
     const { step, pages, jobs, shape, scale, prompts } = batch, scores = scoresOf(batch);
-    const angles = new Float32Array(jobs.jobs * shape.headDim);
+    const angles = new Float32Array(jobs.jobs * shape.headDim), means = new Map<number, Float32Array>();
     let job = 0;
     for (const { slots } of prompts) {
-      const mean = batch.rotary.mean(slots[0], n_future_positions);
+      const mean = means.get(slots[0]) ?? batch.rotary.mean(slots[0], n_future_positions);
+      means.set(slots[0], mean);
       for (let layer = 0; layer < slots.length; layer++) angles.set(mean, job++ * shape.headDim);
     }
     const rotary = step.upload(jobs.jobs, shape.headDim, angles);

@@ -86,6 +86,8 @@ export const whole = (usual: number, least: number, most: number): Setting => ({
 /** One prompt of a batch. */
 export interface BatchPrompt extends PromptShape {
   readonly size: Size;
+  /** Slots that remain, per layer. */
+  readonly kept: Uint32Array;
   /** 64-bit seed of the request as two words. */
   readonly seed: readonly [number, number];
 }
@@ -126,7 +128,7 @@ export interface Method {
   /** The size that is meant, where only some can be, or why it does not fit. */
   sizeOf(size: Size): Size | string;
   /** Batches are of prompts of equal variant, beside equal settings. */
-  variant(prompt: BatchPrompt): number;
+  variant(prompt: BatchPrompt, settings: Settings): number;
   record(batch: Batch, settings: Settings): void;
 }
 
@@ -139,7 +141,7 @@ interface Statement<S> {
   need?(settings: S): Need;
   kept?(prompt: PromptShape, size: Size, settings: S): Uint32Array;
   sizeOf?(size: Size): Size | string;
-  variant?(prompt: BatchPrompt): number;
+  variant?(prompt: BatchPrompt, settings: S): number;
   record(batch: Batch, settings: S): void;
 }
 
@@ -157,7 +159,7 @@ export function defineMethod<S>(statement: Statement<S>): Method {
     kept: (prompt, size, values) =>
       kept?.(prompt, size, own(values)) ?? prompt.slots.map((slots) => keptBySize(slots, size)),
     sizeOf: (size) => sizeOf?.(size) ?? size,
-    variant: (prompt) => variant?.(prompt) ?? 0,
+    variant: (prompt, values) => variant?.(prompt, own(values)) ?? 0,
     record: (batch, values) => record(batch, own(values)),
   };
 }

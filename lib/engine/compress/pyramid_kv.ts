@@ -1,5 +1,5 @@
-import { defineMethod, gatherTop, type Size } from "./method.ts";
-import { WINDOW_SETTINGS, windowScores, type WindowSettings } from "./snap_kv.ts";
+import { defineMethod, type Size } from "./method.ts";
+import { gatherByWindow, WINDOW_SETTINGS, type WindowSettings, windowSuffices } from "./snap_kv.ts";
 
 interface PyramidSettings extends WindowSettings {
   /** How much less the last layer keeps than the first. */
@@ -43,5 +43,6 @@ export const pyramidKv = defineMethod<PyramidSettings>({
   need: ({ window_size }) => ({ kind: "queries", window: window_size }),
   kept: ({ slots }, size, settings) =>
     slots.map((stored, layer) => pyramidKept(stored, layer, slots.length, size, settings)),
-  record: (batch, settings) => gatherTop(batch, windowScores(batch, settings)),
+  variant: (prompt, settings) => Number(windowSuffices(prompt, settings)),
+  record: gatherByWindow,
 });

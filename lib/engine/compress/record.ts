@@ -32,7 +32,7 @@ export function recordCompression(
   const groups = new Map<string, CompressSequence[]>();
   for (const sequence of sequences) {
     const { method, settings, rerotate, quantise } = sequence.compression;
-    const variant = METHODS[method].variant(promptOf(sequence));
+    const variant = METHODS[method].variant(promptOf(sequence), settings);
     const key = `${method} ${variant} ${rerotate} ${JSON.stringify([settings, quantise])}`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [sequence]);
@@ -41,8 +41,10 @@ export function recordCompression(
   for (const group of groups.values()) recordGroup(step, model, group, choosing);
 }
 
-function promptOf({ slots, images, protect, seed, compression: { size } }: CompressSequence): BatchPrompt {
-  return { slots, images, protect, seed, size };
+function promptOf(
+  { slots, kept, images, protect, seed, compression: { size } }: CompressSequence,
+): BatchPrompt {
+  return { slots, kept, images, protect, seed, size };
 }
 
 function recordGroup(

@@ -95,7 +95,7 @@ Deno.test("openCompressor refuses safetensors that do not fit the model, naming 
   );
 });
 
-const MIXED = { factor: 5, factors: { text: [2, 3], image: [4, 1] } };
+const MIXED = { factor: 5, factors: { text: [2, 3], image: [6, 1] } };
 const mixed = randomCompressor(new Draw(3), MODEL, MIXED);
 
 Deno.test("openCompressor reads a factor of each layer and kind off the weights, and the one to be named off the prefix", async () => {
@@ -109,6 +109,25 @@ Deno.test("openCompressor reads a factor of each layer and kind off the weights,
     const [found] = openCompressor(`${dir}/c.safetensors`, MODEL)!;
     assert.deepEqual([found.factor, found.factors], [3, textRaw], "without a prefix the first network tells");
   });
+});
+
+Deno.test("openCompressor refuses a prefix that names a factor which no prompt of its weights comes to", async () => {
+  const named = (prefix: string, factors: typeof MIXED.factors) =>
+    refusal(
+      safetensorsBytes(
+        compressorTensors(randomCompressor(new Draw(3), MODEL, { factor: 3, factors }), prefix),
+      ),
+    );
+  const three = { text: [3, 3], image: [3, 3] };
+  assert.match(
+    await named("factor_5.", three),
+    /"factor_5\." names 5 slots to one, but 3 become one everywhere/,
+  );
+  assert.match(
+    await named("factor_2.", three),
+    /"factor_2\." names 2 slots to one, but 3 become one everywhere/,
+  );
+  assert.match(await named("factor_5.", { text: [2, 3], image: [4, 1] }), /names 5 .* but 1 to 4 become one/);
 });
 
 Deno.test("openCompressor refuses layers whose tensors are incomplete or of different factors, naming file and tensor", async () => {

@@ -3,8 +3,19 @@
 // Scores are compared as monotone u32 keys. The kept-count-th largest key is found bit by bit from the top (32 counts,
 // integers, so that their order does not matter); then each thread walks its own run of neighbouring slots and a scan
 // over the threads says where its slots go.
-// One workgroup of 256 threads per row. Grid: rows, folded into y.
+// One workgroup per row, of a power of two of threads: enough for one slot each, as far as a workgroup goes.
+// Grid: rows, folded into y.
 // Reference: tests/reference/kv_top.ts. Tolerance: "exact".
+import type { Kernel } from "./kernel.ts";
+
+/** Params: rows, kvHeads, slotsMax, keptMax. */
+export function kvTopKernel(threads: number): Kernel {
+  return {
+    key: `kv_top ${threads}`,
+    bindings: ["read", "read", "read_write"],
+    paramWords: 4,
+    get code() {
+      return `
 @group(0) @binding(0) var<storage, read> jobs: array<u32>;
 @group(0) @binding(1) var<storage, read> scores: array<u32>;
 @group(0) @binding(2) var<storage, read_write> kept: array<u32>;
@@ -16,7 +27,7 @@ struct Params {
 }
 @group(0) @binding(3) var<uniform> params: Params;
 
-const THREADS: u32 = 256u;
+const THREADS: u32 = ${threads}u;
 var<workgroup> counts: array<atomic<u32>, 32>; // one a bit
 var<workgroup> scan: array<vec2<u32>, THREADS>; // slots above the threshold, slots at it
 
@@ -26,7 +37,7 @@ fn key_of_bits(bits: u32) -> u32 {
   return ~bits;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(${threads})
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
@@ -81,4 +92,8 @@ fn main(
     if (key > threshold) { above += 1u; }
     if (key == threshold) { equal += 1u; }
   }
+}
+`;
+    },
+  };
 }
