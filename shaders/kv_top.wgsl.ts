@@ -3,7 +3,7 @@
 // Scores are compared as monotone u32 keys. The kept-count-th largest key is found bit by bit from the top (32 counts,
 // integers, so that their order does not matter); then each thread walks its own run of neighbouring slots and a scan
 // over the threads says where its slots go.
-// One workgroup per row, of a power of two of threads: enough for one slot each, as far as a workgroup goes.
+// One workgroup per row, of a power of two of threads, as many as pays (lib/gpu/compression.ts).
 // Grid: rows, folded into y.
 // Reference: tests/reference/kv_top.ts. Tolerance: "exact".
 import type { Kernel } from "./kernel.ts";

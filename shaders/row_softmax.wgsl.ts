@@ -15,7 +15,6 @@ fn take_score(row: vec2<f32>, score: f32) -> vec2<f32> {
 // The same of all threads, in the order of the lanes.
 fn join_scores(lane: u32, own: vec2<f32>) -> vec2<f32> {
   lane_max[lane] = own.x;
-  lane_sum[lane] = own.y;
   workgroupBarrier();
   var highest = lane_max[0];
   for (var i = 1u; i < 64u; i += 1u) { highest = max(highest, lane_max[i]); }

@@ -4,6 +4,8 @@
  * depend on it. Instruction names follow the WebAssembly text format (core 3.0 with relaxed SIMD).
  * It is longer than 400 lines because the instructions are one list.
  */
+import { assert } from "../core/assert.ts";
+
 export type Code = Uint8Array | readonly (number | Code)[];
 
 export type ValueType = 0x7f | 0x7d | 0x7b;
@@ -101,7 +103,10 @@ const store = (op: number[], align: number) => (at: Code, value: Code, offset = 
 ];
 
 export const i32 = {
-  const: (value: number): Code => [0x41, signed(value)],
+  const: (value: number): Code => {
+    assert(Number.isInteger(value), "an integer is whole");
+    return [0x41, signed(value)];
+  },
   add: binary(0x6a),
   sub: binary(0x6b),
   mul: binary(0x6c),

@@ -38,8 +38,11 @@ function build(): ModuleBuilder {
   return module;
 }
 
-/** The kernel where it pays: many rows, and more weights than the second-level cache holds. Results do not depend on it. */
-export function fetchOf(machine: Machine, memory: number, rows: number, matrixBytes: number): Kernel | null {
-  if (rows < ROWS_MIN || matrixBytes < MATRIX_BYTES_MIN) return null;
+/** Many rows, and more weights than the second-level cache holds. Results do not depend on it. */
+export function fetchPays(rows: number, matrixBytes: number): boolean {
+  return rows >= ROWS_MIN && matrixBytes >= MATRIX_BYTES_MIN;
+}
+
+export function fetchKernel(machine: Machine, memory: number): Kernel {
   return machine.kernels("fetch", build, memory).fetch;
 }

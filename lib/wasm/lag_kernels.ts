@@ -50,7 +50,7 @@ function addSpread(module: ModuleBuilder, headDim: number): void {
 
 /** The least of each channel, and behind them 1 / (largest − least); a channel without a range says nothing: 0. */
 function ranges(f: FunctionBuilder, headDim: number, rows: Local, count: Local, room: Local): Code {
-  const vectors = headDim / 4, together = vectors % 4 === 0 ? 4 : 2;
+  const vectors = headDim / 4, together = [4, 2, 1].find((count) => vectors % count === 0)!;
   const at = f.i32(), left = f.i32(), quads = f.i32(), from = f.i32(), to = f.i32();
   const low = f.vectors(together), high = f.vectors(together), x = f.v128();
   return sequence(

@@ -6,7 +6,7 @@
  */
 import { ACTIVATIONS } from "./activation.ts";
 import { floatOf } from "./bits.ts";
-import { fetchOf } from "./fetch.ts";
+import { fetchKernel, fetchPays } from "./fetch.ts";
 import { SUMS_BYTES, ZEROS } from "./layout.ts";
 import type { Kernel, Machine } from "./machine.ts";
 import { DIRECT_ROWS, dotKernels, epilogueOf, EXACT_ROWS, exactKernels, tilesOf } from "./matmul_kernels.ts";
@@ -93,7 +93,7 @@ function multiplier(
   }
   const scale = floatOf(words[MatmulWord.scale]);
   const unread = machine.scratch + machine.scratchBytes - 16;
-  const fetch = fetchOf(machine, memory, rows, words[MatmulWord.panels] * between);
+  const fetch = fetchPays(rows, words[MatmulWord.panels] * between) ? fetchKernel(machine, memory) : null;
   const quantised = isQuantised(format);
   const { sweep, expand } = quantised
     ? exactKernels(machine, format, memory)

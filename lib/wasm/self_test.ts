@@ -1,7 +1,7 @@
 /**
  * Every generated kernel computes something small at start, and is compared with the same formula in plain f64: an
  * engine that compiles one of them wrongly is found before it answers anybody. Runs through the operation contract on
- * all threads. Weights are whole multiples of a power of two that every format holds exactly, so one expectation serves all.
+ * all threads. Only `fetch`, which computes nothing, is left out. Weights are whole multiples of a power of two that every format holds exactly, so one expectation serves all.
  */
 import { StartError } from "../core/errors.ts";
 import type { Activation, Backend } from "../ops/backend.ts";
@@ -17,6 +17,7 @@ import { checkPagedAttention, checkSegmentAttention } from "./self_test_attentio
 import { checkCompression } from "./self_test_compression.ts";
 import { checkFold } from "./self_test_fold.ts";
 import { activated, normed } from "./self_test_formula.ts";
+import { checkScores } from "./self_test_scores.ts";
 import { filledMatrix, runStep } from "./self_test_step.ts";
 import { TILE_ROWS } from "./tile.ts";
 import { isQuantised, type StorageFormat } from "./weights.ts";
@@ -87,6 +88,7 @@ export async function runSelfTest(
     await check(`rope and attention ${dtype}`, () => checkPagedAttention(backend, dtype, headDim));
     // Packed heads are multiples of 8.
     await check(`compression ${dtype}`, () => checkCompression(backend, dtype, 8 * Math.ceil(headDim / 8)));
+    await check(`scores ${dtype}`, () => checkScores(backend, dtype, headDim));
     if (use.folds) await check(`fold ${dtype}`, () => checkFold(backend, dtype, headDim));
   }
   for (const headDim of use.segments) {

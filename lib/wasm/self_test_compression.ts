@@ -1,25 +1,26 @@
 /** The self-test's compression: what prefill keeps, scores, copies and packed slots of one prompt, in one step. */
 import { PAGE_SLOTS_F16 } from "../core/limits.ts";
-import type { Backend, HeadShape, Step } from "../ops/backend.ts";
-import {
-  JOB_WORDS,
-  KV_ELEMENT_BYTES,
-  type KvBits,
-  type KvDtype,
-  type KvJobs,
-  PACK_SLOTS,
-} from "../ops/kv.ts";
+import type { Backend } from "../ops/backend.ts";
+import { KV_ELEMENT_BYTES, type KvBits, type KvDtype, PACK_SLOTS } from "../ops/kv.ts";
 import { compareSelfTest, wave } from "../ops/self_test.ts";
 import { attended, quantised } from "./self_test_formula.ts";
+import {
+  Deck,
+  dot,
+  ERROR_MAX_F16,
+  GROUP,
+  HEADS,
+  jobOf,
+  keepsOf,
+  mapOf,
+  Prompt,
+  qkvCols,
+  SLOTS,
+  softmax,
+} from "./self_test_prompt.ts";
 import { runStep } from "./self_test_step.ts";
 
-/** More than a group that is packed, and a page that is not full. */
-const SLOTS = PACK_SLOTS + 5;
 const KEPT = 18;
-const HEADS = { heads: 4, kvHeads: 2 };
-const GROUP = HEADS.heads / HEADS.kvHeads;
-/** As in the attention's test: roundings to f16 fall on other sides. */
-const ERROR_MAX_F16 = 5e-4;
 
 /** Slots that KV head `head` keeps. */
 const keptOf = (head: number) => Array.from({ length: KEPT }, (_, i) => 2 * i + head);
@@ -37,53 +38,7 @@ function lattice(rows: number, cols: number): Float32Array {
   });
 }
 
-/** The prompt: rows of qkv, and its keys and values by KV head as pages hold them. */
-class Prompt {
-  readonly shape: HeadShape;
-  readonly cols: number;
-  readonly qkv: Float32Array;
-  readonly keys: readonly ArrayLike<number>[][];
-  readonly values: readonly ArrayLike<number>[][];
-  readonly scale: number;
-
-  constructor(readonly dtype: KvDtype, readonly headDim: number) {
-    this.shape = { ...HEADS, headDim };
-    this.cols = (HEADS.heads + 2 * HEADS.kvHeads) * headDim;
-    this.scale = 1 / Math.sqrt(headDim);
-    this.qkv = lattice(SLOTS, this.cols);
-    const stored = (first: number) =>
-      Array.from({ length: HEADS.kvHeads }, (_, head) =>
-        Array.from({ length: SLOTS }, (_, slot) => {
-          const row = this.#row(slot, first + head);
-          return dtype === "f16" ? Float16Array.from(row) : row;
-        }));
-    this.keys = stored(HEADS.heads);
-    this.values = stored(HEADS.heads + HEADS.kvHeads);
-  }
-
-  query(slot: number, head: number): Float32Array {
-    return this.#row(slot, head);
-  }
-
-  #row(slot: number, head: number): Float32Array {
-    const at = slot * this.cols + head * this.headDim;
-    return this.qkv.subarray(at, at + this.headDim);
-  }
-}
-
-function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let sum = 0;
-  for (let d = 0; d < a.length; d++) sum += a[d] * b[d];
-  return sum;
-}
-
-function softmax(logits: readonly number[]): number[] {
-  const largest = Math.max(...logits), weights = logits.map((logit) => Math.exp(logit - largest));
-  const sum = weights.reduce((total, weight) => total + weight, 0);
-  return weights.map((weight) => weight / sum);
-}
-
-/** Scores of one KV head by kv_norm, kv_key_diff, kv_expected and kv_columns. */
+/** Scores of one KV head by kv_norm, kv_key_diff and kv_columns. */
 function expectedScores(prompt: Prompt, kv: number): number[][] {
   const { keys, headDim, scale } = prompt,
     own = keys[kv],
@@ -93,76 +48,28 @@ function expectedScores(prompt: Prompt, kv: number): number[][] {
     (_, d) => own.reduce((sum, key, slot) => sum + key[d] / lengths[slot], 0),
   );
   const anchorLength = Math.sqrt(dot(anchor, anchor));
-  const expected = new Array<number>(SLOTS).fill(0), columns = new Array<number>(SLOTS).fill(0);
+  const columns = new Array<number>(SLOTS).fill(0);
   for (let head = kv * GROUP; head < (kv + 1) * GROUP; head++) {
-    const queries = own.map((_, slot) => prompt.query(slot, head));
-    const mean = Float64Array.from(
-      { length: headDim },
-      (_, d) => queries.reduce((sum, q) => sum + q[d] / SLOTS, 0),
-    );
-    const logits = own.map((key) => {
-      const along = dot(mean, key);
-      const square = queries.reduce((sum, q) => sum + (dot(q, key) - along) ** 2 / SLOTS, 0);
-      return scale * along + scale ** 2 / 2 * square;
-    });
-    softmax(logits).forEach((p, slot) => expected[slot] += p / GROUP);
-    for (const [t, q] of queries.entries()) {
-      const seen = own.slice(0, t + 1).map((key) => scale * dot(q, key));
+    for (let t = 0; t < SLOTS; t++) {
+      const seen = own.slice(0, t + 1).map((key) => scale * dot(prompt.query(t, head), key));
       softmax(seen).forEach((p, slot) => columns[slot] += p / GROUP);
     }
   }
   return [
     lengths.map((length) => -length),
     own.map((key, slot) => -dot(key, anchor) / lengths[slot] / anchorLength),
-    expected,
     columns,
   ];
 }
 
-/** Deals out pages, each table in reverse, so that tables are really read. */
-class Deck {
-  #next = 0;
-
-  pages(count: number): number[] {
-    this.#next += count;
-    return Array.from({ length: count }, (_, i) => this.#next - 1 - i);
-  }
-}
-
-interface JobTables {
-  readonly slots: number;
-  readonly kept: number;
-  readonly source: readonly number[];
-  readonly target: readonly number[];
-  readonly keep: readonly number[];
-}
-
-/** One job of one layer. */
-function jobOf(step: Step, { slots, kept, source, target, keep }: JobTables): KvJobs {
-  const targetAt = JOB_WORDS + source.length, keepAt = targetAt + target.length;
-  const words = [slots, kept, JOB_WORDS, targetAt, keepAt, 0, ...source, ...target, ...keep];
-  return { indices: step.indices(Uint32Array.from(words)), jobs: 1, slotsMax: slots, keptMax: kept };
-}
-
-/** `tokens` tokens of one sequence behind `stored` slots. */
-function mapOf(step: Step, stored: number, tokens: number, table: readonly number[]) {
-  const header = tokens + 4;
-  const words = [...new Array<number>(tokens).fill(0), 0, tokens, stored, header, ...table];
-  return { indices: step.indices(Uint32Array.from(words)), tokens, sequences: 1, layers: 1 };
-}
-
-function keepsOf(step: Step, table: readonly number[]) {
-  return { indices: step.indices(Uint32Array.of(0, 4, SLOTS, 0, ...table)), count: 1 };
-}
-
 /** Scores without and with what prefill kept; kept slots copied and packed ones unpacked, as a query then sees them. */
 export async function checkCompression(backend: Backend, dtype: KvDtype, headDim: number): Promise<string> {
-  const prompt = new Prompt(dtype, headDim), { shape, scale, cols, qkv } = prompt, { heads, kvHeads } = shape;
+  const prompt = new Prompt(dtype, headDim, lattice(SLOTS, qkvCols(headDim)));
+  const { shape, scale, cols, qkv } = prompt, { heads, kvHeads } = shape;
   const pageBytes = PAGE_SLOTS_F16 * 2 * kvHeads * headDim * KV_ELEMENT_BYTES.f16;
   const pageSlots = PAGE_SLOTS_F16 * KV_ELEMENT_BYTES.f16 / KV_ELEMENT_BYTES[dtype];
   const deck = new Deck(), pagesOf = (slots: number) => deck.pages(Math.ceil(slots / pageSlots));
   const source = pagesOf(SLOTS), copy = pagesOf(KEPT);
-  const moments = deck.pages(Math.ceil(4 * heads * (headDim + headDim ** 2) / pageBytes));
   const columns = deck.pages(Math.ceil(4 * kvHeads * SLOTS / pageBytes));
   // Codes and their pairs are less than twice what f32 slots are.
   const packed = ([8, 4] as const).map((bits) => ({
@@ -182,19 +89,14 @@ export async function checkCompression(backend: Backend, dtype: KvDtype, headDim
         );
       const rows = step.upload(SLOTS, cols, qkv), map = mapOf(step, 0, SLOTS, source);
       const o = { qkv: rows, shape, pages, map, layer: 0 };
-      step.keepMoments({ ...o, keeps: keepsOf(step, moments) });
       step.ropeWriteKv({ ...o, rotary: identity(SLOTS) });
       step.keepColumns({ ...o, scale, keeps: keepsOf(step, columns) });
       const job = (keep: readonly number[]) =>
         jobOf(step, { slots: SLOTS, kept: KEPT, source, target: copy, keep });
-      const scores = Array.from({ length: 4 }, () => step.tensor(kvHeads, SLOTS));
+      const scores = Array.from({ length: 3 }, () => step.tensor(kvHeads, SLOTS));
       step.kvNorm({ pages, jobs: job([]), scores: scores[0] });
       step.kvKeyDiff({ pages, jobs: job([]), scores: scores[1] });
-      step.kvExpected({
-        ...{ pages, jobs: job(moments), shape, scale, scores: scores[2], rotary: identity(1) },
-        ...{ sinks: 0, covariance: true, valueNorm: false, epsilon: 0 },
-      });
-      step.kvColumns({ pages, jobs: job(columns), shape, scores: scores[3], seen: false, bias: null });
+      step.kvColumns({ pages, jobs: job(columns), shape, scores: scores[2], seen: false, bias: null });
       const kept = Array.from({ length: kvHeads }, (_, head) => keptOf(head)).flat();
       step.kvGather({
         pages,
@@ -226,12 +128,12 @@ export async function checkCompression(backend: Backend, dtype: KvDtype, headDim
     const expected = Array.from({ length: kvHeads }, (_, kv) => expectedScores(prompt, kv));
     const errorMax = dtype === "f16" ? ERROR_MAX_F16 : undefined;
     const errors = Array.from(
-      { length: 4 },
+      { length: 3 },
       (_, i) => compareSelfTest(expected.flatMap((own) => own[i]), results[i], errorMax),
     );
-    errors.push(compareSelfTest(attendedTo(prompt, null), results[4], errorMax));
+    errors.push(compareSelfTest(attendedTo(prompt, null), results[3], errorMax));
     for (const [i, { bits }] of packed.entries()) {
-      errors.push(compareSelfTest(attendedTo(prompt, bits), results[5 + i], errorMax));
+      errors.push(compareSelfTest(attendedTo(prompt, bits), results[4 + i], errorMax));
     }
     return errors.at(-1)!;
   } finally {

@@ -20,6 +20,7 @@ export const ACTIVATIONS: readonly Activation[] = [
 /** Head dims of the families served, with 1 to 4 query heads a KV head. */
 export const HEAD_SHAPES: readonly HeadShape[] = [
   { heads: 2, kvHeads: 2, headDim: 16 },
+  { heads: 2, kvHeads: 1, headDim: 20 },
   { heads: 4, kvHeads: 2, headDim: 32 },
   { heads: 3, kvHeads: 1, headDim: 72 },
   { heads: 4, kvHeads: 1, headDim: 80 },

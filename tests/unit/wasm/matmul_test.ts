@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { fetchPays } from "../../../lib/wasm/fetch.ts";
 import { SUMS_BYTES } from "../../../lib/wasm/layout.ts";
 import { Draw } from "../../support/cases.ts";
 import { assertSameBits } from "../../support/compare.ts";
@@ -29,6 +30,7 @@ Deno.test("matmul of more outputs than wait for one epilogue, without a bias, ha
 Deno.test("rows of a matrix that leaves the nearest caches have the same bits alone and together", async () => {
   // 70 panels, read in streams of 4,096 bytes (f32), the last one of six outputs; as halves they are still more than 1 MiB.
   const depth = 1040, outputs = 558, rows = 25;
+  assert.ok(fetchPays(rows, outputs * depth * 2), "the kernel runs");
   await withWasm({ threads: 2, weightBytes: 1 << 24 }, async (backend) => {
     for (const dtype of ["f32", "f16", "bf16"] as const) {
       const weight = backend.createMatrix(outputs, depth, dtype);

@@ -15,8 +15,8 @@ for (const threads of [1, 3]) {
     await withWasm({ threads, examine: EVERY_KERNEL }, (backend) => {
       assert.deepEqual(backend.selfTest.filter((row) => !row.passed), []);
       const names = backend.selfTest.map((row) => row.name);
-      // 3 stored formats, 2 quantised in 2 families, 6 activations in 2 kernels, 2 norms, 2 caches in 3 checks, 1 segment.
-      assert.equal(names.length, 28);
+      // 3 stored formats, 2 quantised in 2 families, 6 activations in 2 kernels, 2 norms, 2 caches in 4 checks, 1 segment.
+      assert.equal(names.length, 30);
       assert.equal(new Set(names).size, names.length);
       assert.equal(backend.liveBytes(), 0);
       assert.equal(backend.dot, false);
@@ -74,8 +74,14 @@ const SABOTAGES:
     ["compression f32", { caches: [{ dtype: "f32", headDim: 16 }] }, (step) => ({
       kvUnpack: (o) => step.kvUnpack({ ...o, bits: o.bits === 8 ? 4 : 8 }),
     })],
-    ["compression f16", { caches: [{ dtype: "f16", headDim: 16 }] }, (step) => ({
+    ["scores f16", { caches: [{ dtype: "f16", headDim: 16 }] }, (step) => ({
       kvExpected: (o) => step.kvExpected({ ...o, covariance: false }),
+    })],
+    ["scores f32", { caches: [{ dtype: "f32", headDim: 20 }] }, (step) => ({
+      kvWindow: (o) => step.kvWindow({ ...o, scale: o.scale * 1.001 }),
+    })],
+    ["scores f32", { caches: [{ dtype: "f32", headDim: 12 }] }, (step) => ({
+      kvLag: (o) => step.kvLag({ ...o, lag: o.lag - 1 }),
     })],
     ["compression f32", { caches: [{ dtype: "f32", headDim: 8 }] }, (step) => ({
       keepColumns: (o) => step.keepColumns({ ...o, scale: o.scale * 1.001 }),
