@@ -101,10 +101,13 @@ export async function runRound(
     name: `${side.name}/${name}round ${round}`,
     columns: { workload, ...side.columns, round },
   }));
-  // Nothing of a start belongs into the round.
+  // Nothing of a start belongs into the round, and nothing is started after a stop.
   const ready = async () => {
-    for (const side of sides) await servers.get(side);
-    return await given();
+    for (const side of sides) {
+      if (bench.stop.aborted) return null;
+      await servers.get(side);
+    }
+    return bench.stop.aborted ? null : await given();
   };
   await bench.round(cells, ready, async ({ loop, columns }, again) => {
     const label = `${name}round ${round}${again}`;
