@@ -56,11 +56,14 @@ export function listOrNull(
   return text === undefined ? null : text.split(",").map((item) => read(item, flag));
 }
 
+export function oneOf<Name extends string>(text: string, flag: string, names: readonly Name[]): Name {
+  const found = names.find((name) => name === text);
+  if (found === undefined) throw new Error(`--${flag}: expected one of ${names.join(", ")}, got "${text}"`);
+  return found;
+}
+
 export function workloadOf(name: string): WorkloadName {
-  if (!(name in WORKLOADS)) {
-    throw new Error(`--workload: expected one of ${Object.keys(WORKLOADS).join(", ")}, got "${name}"`);
-  }
-  return name as WorkloadName;
+  return oneOf(name, "workload", Object.keys(WORKLOADS) as WorkloadName[]);
 }
 
 const TARGETS: Readonly<Record<string, keyof Targets>> = {

@@ -28,7 +28,8 @@ const HELP = `deno task bench:serve --exp NAME [flags] [-- flags of every server
 experiments (--exp is repeatable; all: every one of them, in this order):
 ${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join("\n")}
 
-  --quick                fewer requests, loads and rounds
+  --quick                fewer requests, loads and rounds, and of a slow server fewer turns and rounds still: what policies
+                         compares has 13 minutes, each pair of methods and ablation one
   --repeat               measures what has ratios twice, the second time into DIR/again, and says how they agree
   --resume               goes on in the newest results of this machine: what is there is not measured again
   --budget SECONDS       begins no measurement after so long; --resume goes on
@@ -39,7 +40,8 @@ ${EXPERIMENTS.map(({ name, summary }) => `  ${name.padEnd(22)} ${summary}`).join
   --peer NAME=WHERE      peers: a URL, or a command whose server takes its port from {port}; repeatable
   --clients LIST         peers: clients of the closed loops
   --rates LIST           policies: multiples of the capacity
-  --rounds N             all but quality and scale: how often all is measured
+  --rounds N             all but quality and scale: how often all is measured (policies with --quick: a round of several
+                         turns of a load, numbered in the table's column "round")
 ${LOAD_HELP}`;
 
 const { values, positionals } = parseArgs({

@@ -6,10 +6,11 @@ import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { medians } from "../report/medians.ts";
 import { barPlot } from "../report/plots.ts";
 import type { Row } from "../report/table.ts";
+import { markNotes, ttftTail } from "../report/tail.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { layoutFlags, layoutsOf } from "./layouts.ts";
 import { compressFlags, policyFlags } from "./policies.ts";
-import { CLIENTS, closedRounds, type Side, STARTS_TEXT, steadinessText } from "./rounds.ts";
+import { CLIENTS, closedRounds, roundsText, type Side, startsText, steadinessText } from "./rounds.ts";
 
 const FULL = { requests: 200, rounds: 3 };
 const QUICK = { requests: 120, rounds: 8 };
@@ -55,9 +56,9 @@ function report(all: readonly Row[]): Report {
       `Closed loop, ${CLIENTS} clients, ${rows[0]?.requests} requests of \`${
         rows[0]?.workload
       }\` a round, medians of ` +
-      `${
-        rows[0]?.rounds
-      } rounds, one seed. ${STARTS_TEXT} The two policies of a variant were measured in turn, ` +
+      `${roundsText(rows)}, one seed. ${
+        startsText(all)
+      } The two policies of a variant were measured in turn, ` +
       "different variants minutes apart.",
       "",
       steadinessText(all),
@@ -70,12 +71,13 @@ function report(all: readonly Row[]): Report {
         number("requests/s", "requests_per_s"),
         number("goodput/s", "goodput_per_s"),
         number("TTFT p50 ms", "ttft_p50_ms", 0),
-        number("TTFT p99 ms", "ttft_p99_ms", 0),
+        ttftTail("TTFT p99 ms"),
         number("TPOT p50 ms", "tpot_p50_ms"),
         plain("refused", "refused"),
         plain("errors", "errors"),
         percent("right", "right"),
       ]),
+      ...markNotes(rows),
       "",
       RATIOS_TEXT,
       "",

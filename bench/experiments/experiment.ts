@@ -103,13 +103,13 @@ export class Bench {
 
   /**
    * Cells that are compared with each other, measured one after the other by `measured` once `ready` has made all that
-   * they need. It returns the columns of each, the pace before and after it among them; fewer when the run was stopped. All are measured again, with
-   * `again` in the name of the requests, when the machine changed its pace meanwhile; pace.ts says how often at most. Those
-   * that are in the table already stay.
+   * they need; null says that the run was stopped meanwhile. It returns the columns of each, the pace before and after it among
+   * them; fewer when the run was stopped. All are measured again, with `again` in the name of the requests, when the machine
+   * changed its pace meanwhile; pace.ts says how often at most. Those that are in the table already stay.
    */
   async round<Ready>(
     cells: readonly Cell[],
-    ready: () => Promise<Ready>,
+    ready: () => Promise<Ready | null>,
     measured: (ready: Ready, again: string) => Promise<ReadonlyMap<Cell, Row>>,
   ): Promise<void> {
     if (cells.every(({ name }) => this.table.find(name) !== undefined)) return;
@@ -118,6 +118,7 @@ export class Bench {
       return;
     }
     const given = await ready();
+    if (given === null) return;
     for (let tries = 1;; tries++) {
       const begun = timestamp(), begunMs = systemClock.now();
       const measuredRows = await measured(given, tries === 1 ? "" : `, again ${tries}`);

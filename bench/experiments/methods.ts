@@ -8,9 +8,10 @@ import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { medians } from "../report/medians.ts";
 import { barPlot } from "../report/plots.ts";
 import type { Row } from "../report/table.ts";
+import { markNotes, ttftTail } from "../report/tail.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
 import { compressFlags, policyFlags } from "./policies.ts";
-import { CLIENTS, closedRounds, type Side, STARTS_TEXT, steadinessText } from "./rounds.ts";
+import { CLIENTS, closedRounds, roundsText, type Side, startsText, steadinessText } from "./rounds.ts";
 
 const RATIO = 0.8;
 const STAGES = [["inline", "fcfs"], ["batched", "dynamic"]] as const;
@@ -39,8 +40,10 @@ function report(all: readonly Row[]): Report {
       `Closed loop, ${CLIENTS} clients, ${rows[0]?.requests} requests of \`${
         rows[0]?.workload
       }\` a round, medians of ` +
-      `${rows[0]?.rounds} rounds; every method removes ${RATIO} of the prompt's cache. ` +
-      `${STARTS_TEXT} A method's two rows were measured in turn, rows of different methods minutes apart.`,
+      `${roundsText(rows)}; every method removes ${RATIO} of the prompt's cache. ` +
+      `${
+        startsText(all)
+      } A method's two rows were measured in turn, rows of different methods minutes apart.`,
       "",
       steadinessText(all),
       "",
@@ -49,13 +52,14 @@ function report(all: readonly Row[]): Report {
         plain("compress stage", "stage"),
         number("requests/s", "requests_per_s"),
         number("TTFT p50 ms", "ttft_p50_ms", 0),
-        number("TTFT p99 ms", "ttft_p99_ms", 0),
+        ttftTail("TTFT p99 ms"),
         number("TPOT p50 ms", "tpot_p50_ms"),
         number("compress waiting ms", "compress_wait_ms"),
         number("compress working ms", "compress_run_ms"),
         number("members of a compress step", "compress_items_mean"),
         percent("right", "right"),
       ]),
+      ...markNotes(rows),
       "",
       RATIOS_TEXT,
       "",

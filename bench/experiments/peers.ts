@@ -2,11 +2,12 @@
  * This server and others, the same questions in a closed loop, rounds alternating between them: repeated pictures (several
  * questions a picture) and fresh ones (a pixel of each differs, so that no cache helps).
  */
-import { pairedRatio, type Ratio } from "../report/agreement.ts";
+import { pairedRatio, type Ratio, RATIOS_TEXT, ratioText } from "../report/agreement.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
 import { medians } from "../report/medians.ts";
 import { barPlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
+import { markNotes, ttftTail } from "../report/tail.ts";
 import { openPeer, type Served, startOwn } from "../servers.ts";
 import { STAGES } from "../load/columns.ts";
 import type { Bench, Experiment, Report } from "./experiment.ts";
@@ -87,11 +88,16 @@ function report(all: readonly Row[]): Report {
         number("requests/s", "requests_per_s"),
         number(`${OWN} against it`, "ratio", 2),
         number("TTFT p50 ms", "ttft_p50_ms", 0),
-        number("TTFT p99 ms", "ttft_p99_ms", 0),
+        ttftTail("TTFT p99 ms"),
         number("TPOT p50 ms", "tpot_p50_ms", 1),
         percent("right", "right"),
         plain("errors", "errors"),
       ]),
+      ...markNotes(rows),
+      "",
+      `The columns are medians, "${OWN} against it" is not of them but of the rounds' ratios. ${RATIOS_TEXT}`,
+      "",
+      ...ratios(all).map((ratio) => `- ${ratio.name}: ${ratioText(ratio)}`),
       "",
       `Where a request of ${OWN} spent its time, mean milliseconds waiting + working by its own clock:`,
       "",

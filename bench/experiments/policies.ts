@@ -1,7 +1,8 @@
 /**
  * Scheduling policies side by side: dynamic windows, first come first served, and static batches pXcYdZ, each under the same
- * open load at several times the rate that p1c1d8 can do. That rate is followed from round to round, and the policies take
- * turns: a machine that changes its pace is the same for all that is compared.
+ * open load at several times the rate that p1c1d8 can do. That rate is followed, and the policies take turns: a machine that
+ * changes its pace is the same for all that is compared. A turn is a cell of each side; a round passes over all loads, with one
+ * turn of each or several. The table's column `round` numbers the turns of a load.
  */
 import { arrivalTimesMs, poisson } from "../load/arrivals.ts";
 import { markdownTable, number, percent, plain } from "../report/markdown.ts";
@@ -9,18 +10,30 @@ import { pairedRatio, type Ratio, RATIOS_TEXT, ratioText } from "../report/agree
 import { medians } from "../report/medians.ts";
 import { linePlot } from "../report/plots.ts";
 import { numberOf, type Row } from "../report/table.ts";
+import { isAnsweredWhole, isWhole, markNotes, ttftTail, WHOLE_REQUESTS_MIN } from "../report/tail.ts";
 import { percentile } from "../percentile.ts";
 import { type Bench, doubts, type Experiment, type Report } from "./experiment.ts";
-import { Capacity } from "./capacity.ts";
+import { Capacity, type Loops } from "./capacity.ts";
+import { beyondLines, boundLine } from "./policy_promises.ts";
 import {
   CLIENTS,
+  type Given,
   roundsByStart,
   runRound,
   type Side,
-  STARTS_TEXT,
+  startsText,
   steadinessText,
   WarmServers,
 } from "./rounds.ts";
+import {
+  CELL_S_MAX,
+  CELLS_S_MAX,
+  hasOthers,
+  hasTurn,
+  requestsOfCell,
+  spentOn,
+  timeLimitsS,
+} from "./turn_limit.ts";
 
 export const POLICIES = ["dynamic", "fcfs", "p1c1d8", "p2c2d8", "p3c3d6", "p4c4d8"] as const;
 type Policy = typeof POLICIES[number];
@@ -30,6 +43,8 @@ export const BASELINE = "p1c1d8" satisfies Policy;
 interface Turns {
   readonly requests: number;
   readonly turns: number;
+  /** Of the run's turns, those in which the policies that are not compared are measured too. */
+  readonly withOthers: number;
 }
 
 interface Size {
@@ -38,16 +53,16 @@ interface Size {
   readonly rates: readonly number[];
   readonly upToCapacity: Turns;
   readonly beyond: Turns;
-  /** Rounds in which the policies that are not compared are measured too. */
-  readonly othersRounds: number;
+  readonly loops: Loops;
 }
 
 const FULL: Size = {
   rounds: 3,
   rates: [0.25, 0.5, 0.8, 1, 2, 4],
-  upToCapacity: { requests: 200, turns: 1 },
-  beyond: { requests: 200, turns: 1 },
-  othersRounds: 3,
+  upToCapacity: { requests: 200, turns: 1, withOthers: 3 },
+  beyond: { requests: 200, turns: 1, withOthers: 3 },
+  // A round takes minutes: each load by the capacity just before it.
+  loops: { requests: 200, count: 1, secondsMax: Infinity },
 };
 /**
  * Up to the capacity what differs between two cells of the same side is the machine's moment, hardly the number of requests:
@@ -56,19 +71,12 @@ const FULL: Size = {
 const QUICK: Size = {
   rounds: 10,
   rates: [0.5, 0.8, 1, 2, 4],
-  upToCapacity: { requests: 30, turns: 7 },
-  beyond: { requests: 240, turns: 1 },
-  othersRounds: 1,
+  upToCapacity: { requests: 30, turns: 7, withOthers: 2 },
+  beyond: { requests: 240, turns: 1, withOthers: 1 },
+  loops: { requests: 60, count: 5, secondsMax: 90 },
 };
-/** Turns of a round in which they are. */
-const OTHERS_TURNS = 2;
-/** The 99th percentile of fewer requests is the last one or two of them, and the time after the last was due some percent. */
-const WHOLE_REQUESTS_MIN = 200;
 /** Between these two ratios are taken; the others need no more than a look. */
 const COMPARED: readonly Policy[] = ["dynamic", "p1c1d8"];
-
-/** What dynamic has to come to of the bound. */
-const BOUND_SHARE_MIN = 0.9;
 
 /** Requests that may wait, for every policy: so few that four times the capacity is refused and not only delayed. */
 const WAITING_MAX = 32;
@@ -95,32 +103,53 @@ async function run(bench: Bench): Promise<void> {
     columns: { compress, policy },
   }));
   const baseline = sides[POLICIES.indexOf(BASELINE)];
-  for (const ofStart of roundsByStart(options.rounds ?? size.rounds)) {
+  const rounds = options.rounds ?? size.rounds;
+  const loads = (options.rates ?? size.rates).map((rate) => ({
+    rate,
+    ...(rate > 1 ? size.beyond : size.upToCapacity),
+  }));
+  const limitsS = options.quick
+    ? timeLimitsS(loads.map((load) => ({ ...load, turns: load.turns * rounds })), WAITING_MAX)
+    : loads.map(() => Infinity);
+  const times = POLICIES.length / COMPARED.length - 1;
+  for (const [start, ofStart] of roundsByStart(rounds).entries()) {
     await using servers = new WarmServers(bench, workload);
-    const capacity = new Capacity(bench, servers, baseline, workload);
+    const capacity = new Capacity(bench, servers, baseline, workload, size.loops);
     for (const round of ofStart) {
-      for (const rate of options.rates ?? size.rates) {
-        const { requests, turns } = rate > 1 ? size.beyond : size.upToCapacity;
-        const count = options.requests ?? requests;
-        const atRate = sides.map((side) => ({ ...side, columns: { ...side.columns, load: rate } }));
+      for (const [at, { rate, requests, turns, withOthers }] of loads.entries()) {
+        const atRate = sides.map((side) => ({
+          ...side,
+          columns: { ...side.columns, load: rate, start: start + 1 },
+        }));
         const compared = atRate.filter((_, i) => COMPARED.includes(POLICIES[i]));
         for (let i = 1; i <= turns; i++) {
-          const turn = turns * (round - 1) + i;
-          const present = round <= size.othersRounds && i <= OTHERS_TURNS ? atRate : compared;
-          await runRound(bench, servers, present, {
-            ...{ name: `${rate}x/`, round: turn, workload, count },
-            given: async () => {
-              const perSecond = await capacity.ofRound(round);
-              // The same gaps at every rate, only shorter.
-              const draws = bench.draws(`arrivals ${turn}`);
-              const timesMs = arrivalTimesMs(poisson(rate * perSecond), draws, count);
-              return { loop: { kind: "open", timesMs }, columns: { capacity_per_s: perSecond } };
-            },
+          const spent = spentOn(bench.table.rows.filter((row) => row.load === rate && isCompared(row)));
+          if (!hasTurn(spent, limitsS[at], round, rounds)) break;
+          const others = { times, ofTurns: withOthers, allTurns: turns * rounds };
+          const turn = turns * (round - 1) + i, most = options.requests ?? requests;
+          const given = async (): Promise<Given> => {
+            const { perSecond, columns } = await capacity.at(
+              size.loops.count > 1 ? `${round}` : `${round}, ${rate}x`,
+            );
+            const count = options.quick && options.requests === null
+              ? requestsOfCell(most, rate, perSecond)
+              : most;
+            // The same gaps at every rate, only shorter.
+            const draws = bench.draws(`arrivals ${turn}`);
+            const timesMs = arrivalTimesMs(poisson(rate * perSecond), draws, count);
+            return { loop: { kind: "open", timesMs }, columns, count };
+          };
+          await runRound(bench, servers, hasOthers(spent, limitsS[at], others) ? atRate : compared, {
+            ...{ name: `${rate}x/`, round: turn, workload, count: most, given },
           });
         }
       }
     }
   }
+}
+
+function isCompared({ policy }: Row): boolean {
+  return COMPARED.includes(policy as Policy);
 }
 
 /** How near a row comes to what its load and its own stage times allow. */
@@ -129,16 +158,23 @@ function ofBound(row: Row): number {
     Math.min(numberOf(row, "bound_per_s"), numberOf(row, "offered_per_s"));
 }
 
-/** The highest percentile that every cell has enough requests for. */
+/** The page's tail: of short cells the 90th percentile, of whole ones the 99th. */
 function tailOf(measured: readonly Row[]): "p99" | "p90" {
-  return measured.every((row) => numberOf(row, "requests") >= WHOLE_REQUESTS_MIN) ? "p99" : "p90";
+  return measured.every(isWhole) ? "p99" : "p90";
+}
+
+/** Loads at which a cell of what is compared has too few answers for a 99th percentile. */
+function fewAnswersNotes(measured: readonly Row[]): string[] {
+  const few = measured.filter((row) => isCompared(row) && !isAnsweredWhole(row)).map(({ load }) => load);
+  if (tailOf(measured) === "p90" || few.length === 0) return [];
+  const loads = [...new Set(few)].map((load) => `${load}x`).join(", ");
+  return ["", `At ${loads} the ratio of p99 has cells of fewer than ${WHOLE_REQUESTS_MIN} answers.`];
 }
 
 /** Of `all`, what dynamic has by what the baseline has, at each load. */
 function ratios(all: readonly Row[]): Ratio[] {
   const { measured, rows } = summary(all);
   const loads = [...new Set(rows.map((row) => numberOf(row, "load")))];
-  const tail = tailOf(measured);
   return loads.flatMap((load) => {
     const of = (policy: Policy) => measured.filter((row) => row.policy === policy && row.load === load);
     const ratio = (what: string, column: string) =>
@@ -147,57 +183,24 @@ function ratios(all: readonly Row[]): Ratio[] {
       ...ratio("answered/s", "requests_per_s"),
       ...ratio("goodput/s", "goodput_per_s"),
       ...ratio("TTFT p50", "ttft_p50_ms"),
-      ...ratio(`TTFT ${tail}`, `ttft_${tail}_ms`),
+      ...ratio("TTFT p90", "ttft_p90_ms"),
+      ...(tailOf(measured) === "p99" ? ratio("TTFT p99", "ttft_p99_ms") : []),
     ];
   });
 }
 
-/** How near dynamic came to the bound, and what it did far above what the static batches can do. */
-function promiseLines(rows: readonly Row[]): string[] {
-  const own = rows.filter(({ policy }) => policy === "dynamic");
-  const told = own.filter((row) => Number.isFinite(numberOf(row, "of_bound")));
-  const shares = told.map((row) => `${(100 * numberOf(row, "of_bound")).toFixed(1)} % at ${row.load}x`);
-  const kept = told.every((row) => numberOf(row, "of_bound") >= BOUND_SHARE_MIN);
-  const most = own.at(-1), lower = own.at(-2);
-  const theirs = rows.find((row) => row.policy === BASELINE && row.load === most?.load);
-  if (most === undefined || lower === undefined || theirs === undefined) return [];
-  const line = (row: Row) => {
-    const codes = row.codes === undefined || row.codes === "" ? "" : ` (${row.codes})`;
-    return `${number("", "requests_per_s").text(row)} answered/s, ${
-      number("", "goodput_per_s").text(row)
-    } of them inside ` +
-      `the targets, ${percent("", "refused_share").text(row)} refused${codes}, accepted ones' TTFT p99 ${
-        number("", "ttft_p99_ms", 0).text(row)
-      } ms`;
-  };
-  const waitMs = 1000 * WAITING_MAX / numberOf(most, "requests_per_s");
-  return [
-    `dynamic came to ${shares.join(", ")} of the bound: ${kept ? "" : "not "}everywhere ${
-      100 * BOUND_SHARE_MIN
-    } % and more.`,
-    "",
-    `What happens beyond the capacity, where at most ${WAITING_MAX} requests may wait:`,
-    "",
-    `- dynamic at ${most.load}x: ${line(most)};`,
-    `- dynamic at ${lower.load}x: ${line(lower)};`,
-    `- ${BASELINE} at ${most.load}x: ${line(theirs)}.`,
-    "",
-    `${WAITING_MAX} that wait are ${
-      waitMs.toFixed(0)
-    } ms of what dynamic answers at ${most.load}x: TTFT cannot grow far ` +
-    "beyond that, however much is offered.",
-  ];
-}
+/** Columns that cells of fewer requests cannot tell. */
+const TAILS = ["ttft_p99_ms", "itl_p99_ms", "lateness_p99_ms"] as const;
 
 function summary(all: readonly Row[]): { readonly measured: readonly Row[]; readonly rows: readonly Row[] } {
   const measured = all.filter((row) => typeof row.load === "number");
   const rows = medians(measured, ["policy", "load"])
     .map((row): Row => {
-      const whole = numberOf(row, "requests") >= WHOLE_REQUESTS_MIN;
+      const ifWhole = (value: number) => isWhole(row) ? value : NaN;
       return {
         ...row,
-        of_bound: whole ? ofBound(row) : NaN,
-        ttft_p99_ms: whole ? numberOf(row, "ttft_p99_ms") : NaN,
+        of_bound: ifWhole(ofBound(row)),
+        ...Object.fromEntries(TAILS.map((column) => [column, ifWhole(numberOf(row, column))])),
         refused_share: numberOf(row, "refused") / numberOf(row, "requests"),
       };
     })
@@ -208,8 +211,27 @@ function summary(all: readonly Row[]): { readonly measured: readonly Row[]; read
   return { measured, rows };
 }
 
+/** How long the cells are, and what they cannot tell. */
+function sizeNotes(rows: readonly Row[]): string[] {
+  const turns = rows.filter(({ policy }) => policy === "dynamic").map((row) =>
+    `${row.rounds} at ${row.load}x`
+  );
+  return [
+    `Turns of what is compared: ${
+      turns.join(", ")
+    }. With \`--quick\` its cells have ${CELLS_S_MAX} s, each load a share of ` +
+    `them, and a cell's requests are due within ${CELL_S_MAX} s: a slow server has fewer turns of fewer requests.`,
+    ...(rows.every(isWhole) ? [] : [
+      `Cells of fewer than ${WHOLE_REQUESTS_MIN} requests tell neither a share of the bound nor a 99th percentile. ` +
+      "Their answered/s and goodput/s are less than what was offered even where all is answered in time: the time goes on to the last " +
+      "answer, and nothing more is due in the last part of it.",
+    ]),
+  ];
+}
+
 function report(all: readonly Row[]): Report {
   const capacities = all.map((row) => numberOf(row, "capacity_per_s")).filter(Number.isFinite);
+  const agesS = all.map((row) => numberOf(row, "capacity_age_s")).filter(Number.isFinite);
   const { measured, rows } = summary(all);
   const byPolicy = [...rows].sort((a, b) =>
     POLICIES.indexOf(a.policy as Policy) - POLICIES.indexOf(b.policy as Policy)
@@ -217,13 +239,21 @@ function report(all: readonly Row[]): Report {
   const tail = tailOf(measured);
   const x = { field: "load", title: `offered load, multiples of ${BASELINE}'s capacity`, log: true };
   const series = { field: "policy", title: "policy" };
+  const ages = agesS.length === 0
+    ? ""
+    : `; the oldest loop that a load's capacity is of began ${Math.max(...agesS)} s before it at most, ${
+      percentile(agesS, 0.5).toFixed(0)
+    } s in half of the turns`;
   const text = [
     `Open loop, Poisson arrivals, one seed, \`${rows[0]?.workload}\`, compression \`${
       rows[0]?.compress
-    }\`, medians of so ` +
-    `many cells of so many requests as the last columns say. ${STARTS_TEXT} ${BASELINE}'s capacity, the median of the last ` +
-    `closed loops of ${CLIENTS} clients: ${percentile(capacities, 0.5).toFixed(1)} requests/s, ` +
-    `${Math.min(...capacities).toFixed(1)} to ${Math.max(...capacities).toFixed(1)}.`,
+    }\`, medians of as ` +
+    "many turns as the last column says; a turn is a cell of each policy, one after the other (a round of the " +
+    `ratios below; the table's column \`round\` numbers the turns of a load). ${
+      startsText(measured.filter(isCompared))
+    } ${BASELINE}'s capacity, by closed ` +
+    `loops of ${CLIENTS} clients: ${percentile(capacities, 0.5).toFixed(1)} requests/s, ` +
+    `${Math.min(...capacities).toFixed(1)} to ${Math.max(...capacities).toFixed(1)}${ages}.`,
     "",
     steadinessText(all),
     "",
@@ -238,26 +268,31 @@ function report(all: readonly Row[]): Report {
       plain("errors", "errors"),
       number("TTFT p50 ms", "ttft_p50_ms", 0),
       number("TTFT p90 ms", "ttft_p90_ms", 0),
-      number("TTFT p99 ms", "ttft_p99_ms", 0),
+      ttftTail("TTFT p99 ms"),
       number("paper's TTFT p50 ms", "ttft_paper_p50_ms", 0),
       number("TPOT p50 ms", "tpot_p50_ms"),
       number("ITL p99 ms", "itl_p99_ms"),
       number("normalised p50 ms/token", "normalised_p50_ms"),
       percent("right", "right"),
       number("own lateness p99 ms", "lateness_p99_ms"),
-      plain("requests of a cell", "requests"),
-      plain("cells", "rounds"),
+      number("requests of a cell", "requests", 0),
+      number("answered", "answered", 0),
+      plain("turns", "rounds"),
     ]),
+    ...markNotes(rows),
     "",
+    ...sizeNotes(rows).flatMap((note) => [note, ""]),
     RATIOS_TEXT,
     "",
     ...ratios(all).map((ratio) => `- ${ratio.name}: ${ratioText(ratio)}`),
+    ...fewAnswersNotes(measured),
     "",
-    ...promiseLines(rows),
+    boundLine(rows.filter(({ policy }) => policy === "dynamic")),
+    "",
+    ...beyondLines(rows, { baseline: BASELINE, waitingMax: WAITING_MAX }),
     "",
     "TTFT is request due to first non-empty text at the client; the paper's is prefill's end minus arrival at the " +
-    "server. The bound is the smaller of the offered rate and the answered requests by the seconds in which the device was busy; cells of " +
-    `fewer than ${WHOLE_REQUESTS_MIN} requests tell neither a share of it nor a 99th percentile.`,
+    "server. The bound is the smaller of the offered rate and the answered requests by the seconds in which the device was busy.",
     ...doubts(measured),
   ].join("\n");
   return {

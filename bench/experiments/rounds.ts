@@ -3,6 +3,7 @@
  * its own ratio. A server that has just started is another program: for its first few hundred requests kernels and
  * JavaScript are compiled beside them.
  */
+import { systemClock } from "../../lib/core/clock.ts";
 import { measure } from "../load/measure.ts";
 import type { LoadRequest } from "../load/request.ts";
 import type { Loop } from "../load/run.ts";
@@ -11,13 +12,17 @@ import { numberOf, type Row } from "../report/table.ts";
 import { type Served, startOwn } from "../servers.ts";
 import type { WorkloadName } from "../workloads/mod.ts";
 import type { Bench, Cell } from "./experiment.ts";
+import { hasTurn, spentOn } from "./turn_limit.ts";
 
 const WARM_UP_REQUESTS = 200;
+/** A slow model's warm-up is over then: what it has not compiled by that time is a small part of its steps. */
+const WARM_UP_S_MAX = 30;
 /** Clients of warm-ups and of the closed loops that find a capacity: twice the largest static decode batch. */
 export const CLIENTS = 16;
+/** For a group's cells in a quick run; at 40 to 100 requests/s the experiments' took 11 to 29 s. */
+const GROUP_S_MAX = 60;
 /** Processes of one program differ by a few percent as long as they run: rounds are spread over so many starts. */
 const STARTS = 2;
-export const STARTS_TEXT = "Half of the rounds are of servers that were started again.";
 
 /** A server and the columns of what is measured on it. */
 export interface Side {
@@ -44,10 +49,16 @@ export class WarmServers implements AsyncDisposable {
     this.#servers.set(name, served);
     const requests = await bench.requests("warm-up", this.workload, this.warmUpRequests);
     const { connectionsMax, timeoutMs, targets } = bench.options;
-    await measure(served, requests, {
-      ...{ label: `${name}, warm-up`, loop: { kind: "closed", clients: CLIENTS }, warmUp: [] },
-      ...{ connectionsMax, timeoutMs, targets, stop: bench.stop },
-    });
+    const enough = new AbortController();
+    const cancel = systemClock.after(1000 * WARM_UP_S_MAX, () => enough.abort());
+    try {
+      await measure(served, requests, {
+        ...{ label: `${name}, warm-up`, loop: { kind: "closed", clients: CLIENTS }, warmUp: [] },
+        ...{ connectionsMax, timeoutMs, targets, stop: AbortSignal.any([bench.stop, enough.signal]) },
+      });
+    } finally {
+      cancel();
+    }
     return served;
   }
 
@@ -61,6 +72,8 @@ export class WarmServers implements AsyncDisposable {
 export interface Given {
   readonly loop: Loop;
   readonly columns: Row;
+  /** Requests of each side, if not the load's number. */
+  readonly count?: number;
 }
 
 /** What is done with the sides of a round. */
@@ -101,14 +114,17 @@ export async function runRound(
     name: `${side.name}/${name}round ${round}`,
     columns: { workload, ...side.columns, round },
   }));
-  // Nothing of a start belongs into the round.
+  // Nothing of a start belongs into the round, and nothing is started after a stop.
   const ready = async () => {
-    for (const side of sides) await servers.get(side);
-    return await given();
+    for (const side of sides) {
+      if (bench.stop.aborted) return null;
+      await servers.get(side);
+    }
+    return bench.stop.aborted ? null : await given();
   };
-  await bench.round(cells, ready, async ({ loop, columns }, again) => {
+  await bench.round(cells, ready, async ({ loop, columns, count: fitting }, again) => {
     const label = `${name}round ${round}${again}`;
-    const requests = await bench.requests(`requests ${label}`, workload, count);
+    const requests = await bench.requests(`requests ${label}`, workload, fitting ?? count);
     const rows = new Map<Cell, Row>();
     let before = await bench.pace();
     for (const at of turns([...sides.keys()], round)) {
@@ -138,7 +154,8 @@ export function roundsByStart(rounds: number): number[][] {
 
 /**
  * Rounds of closed loops in groups of sides that are compared with each other. All groups have their first half before the
- * second begins: a spell of the machine lasts minutes, and should not be all that one of them sees.
+ * second begins: a spell of the machine lasts minutes, and should not be all that one of them sees. In a quick run a group on a
+ * slow server has fewer rounds.
  */
 export async function closedRounds(
   bench: Bench,
@@ -146,17 +163,41 @@ export async function closedRounds(
   workload: WorkloadName,
   { rounds, requests }: { readonly rounds: number; readonly requests: number },
 ): Promise<void> {
-  for (const ofStart of roundsByStart(bench.options.rounds ?? rounds)) {
+  const all = bench.options.rounds ?? rounds, limitS = bench.options.quick ? GROUP_S_MAX : Infinity;
+  for (const [i, ofStart] of roundsByStart(all).entries()) {
     for (const sides of groups) {
+      const isOfGroup = ({ cell }: Row) =>
+        sides.some(({ name }) => String(cell).startsWith(`${name}/round `));
+      const ofSides = sides.map((side) => ({ ...side, columns: { ...side.columns, start: i + 1 } }));
       await using servers = new WarmServers(bench, workload);
       for (const round of ofStart) {
-        await runRound(bench, servers, sides, {
+        if (!hasTurn(spentOn(bench.table.rows.filter(isOfGroup)), limitS, round, all)) continue;
+        await runRound(bench, servers, ofSides, {
           ...{ name: "", round, workload, count: bench.options.requests ?? requests },
           given: closedLoop,
         });
       }
     }
   }
+}
+
+/** "8 rounds", or "1 to 8 rounds" where slow sides had fewer; `joined` are rows of medians. */
+export function roundsText(joined: readonly Row[]): string {
+  const counts = [...new Set(joined.map((row) => numberOf(row, "rounds")))].sort((a, b) => a - b);
+  return `${counts.length > 1 ? `${counts[0]} to ` : ""}${counts.at(-1) ?? 0} rounds`;
+}
+
+/** How many cells of `compared` are of which start of the servers; nothing where that was not recorded. */
+export function startsText(compared: readonly Row[]): string {
+  const starts = Map.groupBy(
+    compared.filter((row) => Number.isFinite(numberOf(row, "start"))),
+    (row) => numberOf(row, "start"),
+  );
+  const counts = [...starts].sort(([a], [b]) => a - b).map(([, rows]) => rows.length);
+  if (counts.length === 0) return "";
+  if (counts.length === 1) return "All that is compared was measured on servers that were started once.";
+  const list = counts.map((count, i) => `${count} after ${i === 0 ? "the first" : "another"} start`);
+  return `Cells of what is compared, by the start of their servers: ${list.join(", ")}.`;
 }
 
 /** How steady the machine was, for the page. */
@@ -166,7 +207,7 @@ export function steadinessText(rows: readonly Row[]): string {
   const slow = counted.filter((row) => {
     return !isSteady([numberOf(row, "pace_before"), numberOf(row, "pace_after")], numberOf(row, "pace_best"));
   }).length;
-  return `Servers keep running and are warmed up with ${WARM_UP_REQUESTS} requests; every round has pictures of its own. ` +
+  return `Servers keep running and are warmed up with ${WARM_UP_REQUESTS} requests, or those of ${WARM_UP_S_MAX} s; every round has pictures of its own. ` +
     "Before and after every cell a chain of multiply-adds on two threads tells the machine's pace; a round with a cell around " +
     `which both were more than ${
       100 * PACE_CHANGE_MAX

@@ -127,7 +127,8 @@ export function report(rows: readonly Row[]): Report {
       ]),
       "",
       "The cost model against this machine, in one run: closed loops of 1 to 16 clients say what steps cost and what a request " +
-      "takes outside of them, and open loads in pieces between the loops are measured and predicted:",
+      "takes outside of them, and open loads in pieces between the loops are measured and predicted. Here TTFT and end to end count from the sending of a " +
+      "request, on all other pages from when it was due:",
       "",
       markdownTable(compare(rows), [
         number("load, of capacity", "load", 2),
@@ -135,6 +136,8 @@ export function report(rows: readonly Row[]): Report {
         number("measured TTFT mean ms", "measured_ttft_ms"),
         number("predicted", "predicted_ttft_ms"),
         percent("off by", "ttft_off"),
+        number("of it in encode and prefill, measured", "measured_stages_ms"),
+        number("predicted", "predicted_stages_ms"),
         number("measured end to end mean ms", "measured_end_ms"),
         number("predicted", "predicted_end_ms"),
         percent("off by", "end_off"),

@@ -16,7 +16,8 @@ export interface Ratio {
 
 /** How the ratios of a page were made. */
 export const RATIOS_TEXT =
-  "Each round by itself; the median of the (geometric) means of all pairs of rounds, in parentheses the least round and the most:";
+  "Each round by itself; the median of the (geometric) means of all pairs of rounds, of fewer than 4 rounds their median; in " +
+  "parentheses the least round and the most:";
 
 /** Ratios of two runs differ by no more than this. */
 export const AGREEMENT_MAX = 0.15;

@@ -252,6 +252,8 @@ export function compare(rows: readonly Row[]): Row[] {
       measured_ttft_ms: value("measured_ttft"),
       predicted_ttft_ms: value("predicted_ttft"),
       ttft_off: off("ttft"),
+      measured_stages_ms: value("measured_stages"),
+      predicted_stages_ms: value("predicted_stages"),
       measured_end_ms: value("measured_end"),
       predicted_end_ms: value("predicted_end"),
       end_off: off("end"),

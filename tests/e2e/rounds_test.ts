@@ -60,3 +60,32 @@ Deno.test("runRound: sides in turn on servers that stay, a round measured again 
   assert.doesNotMatch(Deno.readTextFileSync(path), /^fcfs\/round 3/m);
   Deno.removeSync(path);
 });
+
+Deno.test("runRound starts no further server, and measures nothing, after a stop during a start", async () => {
+  const path = Deno.makeTempFileSync({ suffix: ".csv" });
+  const controller = new AbortController();
+  const pace = { best: 58, read: () => Promise.resolve(58) };
+  const table = new ResultTable(path, false);
+  const bench = new Bench(OPTIONS, table, controller.signal, {}, () => {}, pace);
+  const started: string[] = [];
+  // Ctrl-C when the first one is about to start.
+  const sides = SIDES.map((side): Side => ({
+    ...side,
+    get flags() {
+      started.push(side.name);
+      controller.abort();
+      return side.flags;
+    },
+  }));
+  let given = 0;
+  await using servers = new WarmServers(bench, "gqa-vqa", 2);
+  await runRound(bench, servers, sides, {
+    ...{ name: "", round: 1, workload: "gqa-vqa", count: 4 },
+    given: async () => {
+      given++;
+      return await closedLoop();
+    },
+  });
+  assert.deepEqual([started, given, table.rows.length], [["dynamic"], 0, 0]);
+  Deno.removeSync(path);
+});

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { decodingPromptSlots, heldByteMs } from "../../../bench/load/kv_formula.ts";
 import { agreementText, pairedRatio, ratioText } from "../../../bench/report/agreement.ts";
-import { roundsByStart, turns } from "../../../bench/experiments/rounds.ts";
+import { roundsByStart, roundsText, startsText, turns } from "../../../bench/experiments/rounds.ts";
 import { policies } from "../../../bench/experiments/policies.ts";
 import { peers } from "../../../bench/experiments/peers.ts";
 import { coloursOf } from "../../../bench/report/colours.ts";
@@ -107,7 +107,15 @@ Deno.test("linePlot leaves out points that a logarithmic axis has no place for",
 });
 
 const figures = (requestsPerSecond: number, ttftMs: number) => ({
-  ...{ requests: 200, refused: 0, errors: 0, workload: "gqa-vqa", compress: "none", right: 0.9 },
+  ...{
+    requests: 200,
+    answered: 200,
+    refused: 0,
+    errors: 0,
+    workload: "gqa-vqa",
+    compress: "none",
+    right: 0.9,
+  },
   ...{
     offered_per_s: 10,
     bound_per_s: 20,
@@ -129,18 +137,73 @@ Deno.test("the report of policies says dynamic's ratios and the share of the bou
   assert.deepEqual(plots.map(({ name }) => name), ["policies-ttft", "policies-throughput"]);
 });
 
-Deno.test("policies compares the 99th percentile only where no cell is of fewer than 200 requests", () => {
-  const rows = (requests: number) =>
+Deno.test("policies tells and compares the 99th percentile only of 200 requests, and marks it of fewer than 200 answers", () => {
+  const rows = (requests: number, answered = requests) =>
     ["dynamic", "p1c1d8"].map((policy) => ({
-      ...{ cell: policy, policy, load: 1, round: 1, ...figures(10, 100) },
-      requests,
+      ...{
+        cell: policy,
+        policy,
+        load: 1,
+        round: 1,
+        ...figures(10, 100),
+        itl_p99_ms: 41,
+        lateness_p99_ms: 42,
+      },
+      ...{ requests, answered },
     }));
   const names = (all: readonly Row[]) => policies.ratios!(all).map(({ name }) => name.slice(0, 8));
-  assert.deepEqual(names(rows(200)), ["answered", "goodput/", "TTFT p50", "TTFT p99"]);
+  assert.deepEqual(names(rows(200)), ["answered", "goodput/", "TTFT p50", "TTFT p90", "TTFT p99"]);
   assert.deepEqual(names(rows(199)), ["answered", "goodput/", "TTFT p50", "TTFT p90"]);
   // Nor does the table of 199 requests have one, or a share of the bound.
   assert.match(policies.report(rows(200)).text, /\| 100\.0 % \| .* \| 100 \| 200 \| 300 \|/);
-  assert.match(policies.report(rows(199)).text, /\| – \| .* \| 100 \| 200 \| – \|/);
+  const short = policies.report(rows(199)).text;
+  assert.match(short, /\| – \| .* \| 100 \| 200 \| – \|/);
+  assert.match(short, /fewer than 200 requests tell neither/);
+  assert.doesNotMatch(short, /4[12]\.0/);
+  // Of 130 answers it is there with a mark, and so is what does not depend on them.
+  const few = policies.report(rows(200, 130)).text;
+  assert.match(few, /\| 100 \| 200 \| 300\* \| .* \| 41\.0 \| .* \| 42\.0 \| 200 \| 130 \| 1 \|/);
+  assert.match(few, /\*: of fewer than 200 answers/);
+  assert.match(few, /At 1x the ratio of p99 has cells of fewer than 200 answers/);
+  assert.doesNotMatch(policies.report(rows(200)).text, /\*/);
+});
+
+Deno.test("the report of policies says 90 % everywhere only if every load tells its share of the bound", () => {
+  const at = (load: number, requests: number, perSecond = 10) => ({
+    ...{ cell: `dynamic/${load}`, policy: "dynamic", load, round: 1, ...figures(perSecond, 100) },
+    requests,
+  });
+  const text = (...rows: readonly Row[]) => policies.report(rows).text;
+  assert.match(text(at(0.5, 30), at(1, 30)), /to the bound is not told: cells of fewer than 200 requests\./);
+  assert.doesNotMatch(text(at(0.5, 30), at(1, 30)), /everywhere|What happens beyond/);
+  assert.match(text(at(0.5, 200), at(2, 200)), /100\.0 % at 2x of the bound: everywhere 90 % and more\./);
+  assert.match(text(at(0.5, 200), at(2, 200, 8)), /80\.0 % at 2x of the bound: not everywhere 90 %/);
+  const some = text(at(0.5, 30), at(1, 30), at(2, 240), at(4, 240));
+  assert.match(some, /came to 100\.0 % at 2x, 100\.0 % at 4x of the bound: at all of these 90 % and more\./);
+  assert.match(some, /At 0\.5x, 1x it is not told: cells of fewer than 200 requests\./);
+  assert.match(some, /dynamic at 4x: .*;\n- dynamic at 2x: .*TTFT p99 of the 200 answered 300 ms\./);
+});
+
+Deno.test("the report of policies says how old a capacity may be, and the turns of each load", () => {
+  const turn = (load: number, round: number, age: number) => ({
+    ...{ cell: `${load}/${round}`, policy: "dynamic", load, round, ...figures(9, 100) },
+    ...{ capacity_per_s: 10, capacity_age_s: age },
+  });
+  const { text } = policies.report([turn(0.5, 1, 3), turn(0.5, 2, 9), turn(4, 1, 240)]);
+  assert.match(text, /10\.0 to 10\.0; the oldest loop .* began 240 s before it at most, 9 s in half/);
+  assert.match(text, /Turns of what is compared: 2 at 0\.5x, 1 at 4x\./);
+});
+
+Deno.test("roundsText says how many rounds rows of medians are of", () => {
+  assert.equal(roundsText([{ rounds: 8 }, { rounds: 8 }]), "8 rounds");
+  assert.equal(roundsText([{ rounds: 3 }, { rounds: 8 }, { rounds: 1 }]), "1 to 8 rounds");
+});
+
+Deno.test("startsText counts what is compared by the start of its servers", () => {
+  const rows = (...starts: readonly number[]) => starts.map((start) => ({ start }));
+  assert.match(startsText(rows(1, 2, 1)), /: 2 after the first start, 1 after another start\.$/);
+  assert.match(startsText(rows(1, 1)), /started once/);
+  assert.equal(startsText([{ round: 1 }]), "");
 });
 
 Deno.test("the report of peers shows the ratio that two runs are compared by", () => {
@@ -157,22 +220,25 @@ Deno.test("the report of peers shows the ratio that two runs are compared by", (
   assert.match(text, /\| fresh \| 16 \| fastcache \| 50\.0 \| – \|/);
   // Of 2, 3 and 5, not 50 by 20.
   assert.ok(text.includes(`| fresh | 16 | other | 20.0 | ${value.toFixed(2)} |`), text);
-  assert.ok(value > 2.9 && value < 3.3, String(value));
+  assert.equal(value.toFixed(6), "3.000000");
+  assert.match(text, /requests\/s, fastcache against other, fresh, 16 clients: 3\.00 \(2\.00 to 5\.00\)/);
 });
 
 Deno.test("centre is not moved by one far value, and is the middle of even ones", () => {
   assert.equal(centre([1, 2, 3, 4]), 2.5);
   assert.ok(Math.abs(centre([1, 1.1, 0.9, 1.05, 0.95, 50]) - 1) < 0.1);
   assert.ok(Number.isNaN(centre([])));
+  // Of three values too, where half of the pairs have the far one.
+  assert.deepEqual([centre([1, 1, 50]), centre([1, 1.2, 50]), centre([1, 3])], [1, 1.2, 2]);
 });
 
 Deno.test("pairedRatio takes each round by itself and counts those in which a side has nothing", () => {
   const rows = (values: readonly number[]) => values.map((x, i) => ({ round: i + 1, x }));
   // The machine has half its pace in the second round: of both sides.
-  const [{ value, ...rest }] = pairedRatio("r", rows([20, 10, 40, 40]), rows([10, 5, 10]), "x");
-  assert.deepEqual(rest, { name: "r", least: 2, most: 4, rounds: 3, without: 0 });
-  // Six pairs of rounds: 2, 2, 2, √8, √8 and 4; the median is between the third and the fourth.
-  assert.ok(Math.abs(value - Math.sqrt(2 * Math.sqrt(8))) < 1e-9, String(value));
+  const [{ value, ...rest }] = pairedRatio("r", rows([20, 10, 40, 40, 9]), rows([10, 5, 10, 10]), "x");
+  assert.deepEqual(rest, { name: "r", least: 2, most: 4, rounds: 4, without: 0 });
+  // Ten pairs of rounds: 2, 2, 2, √8 four times, 4, 4 and 4.
+  assert.ok(Math.abs(value - Math.sqrt(8)) < 1e-9, String(value));
   const [none] = pairedRatio("r", rows([0, 3]), rows([1, NaN]), "x");
   assert.equal(ratioText(none), "none, a side has 0 or nothing in all 2 rounds");
   const [some] = pairedRatio("r", rows([0, 3]), rows([1, 2]), "x");
@@ -191,7 +257,7 @@ Deno.test("agreementText sets the ratios of two runs side by side and counts tho
   const near = `| answered/s, ${name} | 1 | 2.00 (2.00 to 2.00) | 2.20 (2.20 to 2.20) | 10.0 % |`;
   const far = `| TTFT p50, ${name} | 1 | 0.33 (0.33 to 0.33) | 0.50 (0.50 to 0.50) | 50.0 % |`;
   assert.ok(text.includes(near) && text.includes(far), text);
-  assert.match(text, /2 of 4 ratios agree within 15 %/);
+  assert.match(text, /2 of 5 ratios agree within 15 %/);
 });
 
 Deno.test("agreementText shows a ratio that one run has not, as one that does not agree", () => {

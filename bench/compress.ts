@@ -1,5 +1,5 @@
 /**
- * `deno run -A bench/compress_bench.ts`: what compress steps of the default model take a sequence, through the engine's worker as
+ * `deno run -A bench/compress.ts`: what compress steps of the default model take a sequence, through the engine's worker as
  * the scheduler makes them: 32 sequences one by one, 8 and 32 in a step, in turns, at half the slots (learned at a fifth), and
  * packing alone. All sequences read the same prompt and write pages of their own. Steps of WebGPU end when the device has only
  * taken them, so 32 sequences are followed by a token of another one, whose own time is taken off. Prints a table.
@@ -14,7 +14,7 @@ import { parseCompression } from "../lib/engine/compress/settings.ts";
 import { startEngine } from "../lib/engine/client.ts";
 import type { CompressSequence, ForwardSequence } from "../lib/engine/engine.ts";
 import { commitName, machineName } from "./machine.ts";
-import { listOrNull, wholeOf } from "./options.ts";
+import { listOrNull, oneOf, wholeOf } from "./options.ts";
 import { percentile } from "./percentile.ts";
 
 const MODEL_DIR = new URL("../deploy/model", import.meta.url).pathname;
@@ -44,7 +44,8 @@ const { values: flags } = parseArgs({
     rounds: { type: "string", default: "9" },
   },
 });
-const backend = flags.backend === "webgpu" ? "webgpu" : "wasm";
+const backend = oneOf(flags.backend, "backend", ["wasm", "webgpu"]);
+const names = flags.methods.split(";").map((name) => oneOf(name, "methods", Object.keys(WISHES)));
 const lengths = listOrNull(flags.tokens, "tokens", wholeOf)!, rounds = wholeOf(flags.rounds, "rounds");
 
 const engine = await startEngine({
@@ -134,7 +135,7 @@ const lines = [
   } |`,
 ];
 lines.push(`| --- |${" --- |".repeat(lengths.length * (BATCHES.length + 1))}`);
-for (const name of flags.methods.split(";")) {
+for (const name of names) {
   const cells: string[] = [];
   for (const tokens of lengths) {
     const all = await sequences(WISHES[name], tokens), times = BATCHES.map((): number[] => []);
