@@ -11,10 +11,11 @@ export const systemRandom: Random = {
 
 /** SplitMix32 (Steele, Lea, Flood 2014, 32-bit finaliser): small, seeded, good enough for tests and simulation. */
 export function seededRandom(seed: number): Random {
-  let state = seed >>> 0;
+  // Signed, so that it stays a small integer and no number is allocated for it.
+  let state = seed | 0;
   return {
     nextUint32() {
-      state = (state + 0x9e3779b9) >>> 0;
+      state = (state + 0x9e3779b9) | 0;
       let z = state;
       z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
       z = Math.imul(z ^ (z >>> 15), 0x735a2d97);

@@ -5,9 +5,11 @@
 import { JOB_WORDS, JobWord } from "../ops/kv.ts";
 import { assert } from "../core/assert.ts";
 import { headKernels } from "./head_kernels.ts";
-import { type Job, numbers, PageWalk, readJob, SlotWriter, type WalkedPages } from "./heads.ts";
+import { Job, numbers, PageWalk, SlotWriter, type WalkedPages } from "./heads.ts";
+import { keyDiffKernel, keyDiffWorkBytes } from "./key_diff_kernel.ts";
 import type { Machine } from "./machine.ts";
-import { PAGES_WORDS, readPages } from "./page.ts";
+import { headBytes, PAGES_WORDS, readPages } from "./page.ts";
+import { topKernel } from "./top_kernel.ts";
 
 /** Jobs: word index of KvJobs' array, number of jobs, most stored and most kept slots; then the operation's operands. */
 export const JOBS_WORDS = 4;
@@ -28,7 +30,7 @@ export function eachHead(
   const rows = w[CompressWord.jobs + 1] * view.kvHeads;
   for (let row = machine.thread; row < rows; row += machine.sharers) {
     const head = row % view.kvHeads;
-    visit(readJob(machine, view, base, (row - head) / view.kvHeads), head, row, view);
+    visit(new Job(machine, view, base, (row - head) / view.kvHeads), head, row, view);
   }
 }
 
@@ -44,49 +46,24 @@ export function slotScratch(
 
 /** scores[row, slot] = −‖key‖₂. */
 export function runKvNorm(machine: Machine, w: Uint32Array): void {
-  const scores = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 2], { f32 } = machine;
+  const scores = w[CompressWord.operand], width = w[CompressWord.jobs + 2];
   eachHead(machine, w, (job, head, row, view) => {
-    const pages = new PageWalk(machine, view, job, head), { first } = slotScratch(machine, job.slots);
-    pages.kernels.squares(...pages.whole, first);
-    for (let slot = 0, at = first >>> 2; slot < job.slots; slot++) {
-      f32[scores + row * width + slot] = -Math.sqrt(f32[at + slot]);
-    }
+    const { whole } = new PageWalk(machine, view, job, head), { first } = slotScratch(machine, job.slots);
+    view.kernels.norms(...whole, job.slots, first, scores + 4 * row * width);
   });
 }
 
 /** scores[row, slot] = −cos(key, mean direction). */
 export function runKvKeyDiff(machine: Machine, w: Uint32Array): void {
-  const scores = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 2], { f32 } = machine;
+  const scores = w[CompressWord.operand], width = w[CompressWord.jobs + 2];
+  const { page } = readPages(w, CompressWord.pages), keyDiff = keyDiffKernel(machine, page);
   eachHead(machine, w, (job, head, row, view) => {
-    const { headDim, slots: pageSlots } = view.page, { slots } = job;
-    const pages = new PageWalk(machine, view, job, head),
-      { first, second, rest } = slotScratch(machine, slots);
-    const inverse = first >>> 2, dots = second >>> 2, sums = rest >>> 2;
-    pages.kernels.squares(...pages.whole, first);
-    for (let slot = 0; slot < slots; slot++) {
-      f32[inverse + slot] = 1 / Math.max(Math.sqrt(f32[inverse + slot]), 1e-12);
-    }
-    f32.fill(0, sums, sums + 4 * headDim);
-    // Behind the last slot may lie anything, so a page that is not full is summed here.
-    const full = Math.floor(slots / pageSlots);
-    if (full > 0) pages.kernels.directions(pages.table, full, pages.head, view.pageBytes, first, rest);
-    const values = numbers(machine, view), source = job.source(head), stride = source.keyStride;
-    for (let slot = full * pageSlots; slot < slots; slot++) {
-      for (let d = 0, at = source.key(slot); d < headDim; d++, at += stride) {
-        f32[sums + 4 * d] += values[at] * f32[inverse + slot];
-      }
-    }
-    let squares = 0;
-    for (let d = 0; d < headDim; d++) {
-      const at = sums + 4 * d, sum = f32[at] + f32[at + 1] + f32[at + 2] + f32[at + 3];
-      f32[sums + d] = sum;
-      squares += sum * sum;
-    }
-    pages.kernels.dots(...pages.whole, second, rest);
-    const length = Math.max(Math.sqrt(squares), 1e-12);
-    for (let slot = 0; slot < slots; slot++) {
-      f32[scores + row * width + slot] = -f32[dots + slot] * f32[inverse + slot] / length;
-    }
+    const { whole } = new PageWalk(machine, view, job, head);
+    assert(
+      keyDiffWorkBytes(page, whole[1]) <= machine.scratchBytes,
+      "a number a slot fits a thread's scratch",
+    );
+    keyDiff(...whole, job.slots, machine.scratch, scores + 4 * row * width);
   });
 }
 
@@ -96,43 +73,13 @@ export const TopWord = { kvHeads: 0, jobs: 1, scores: 1 + JOBS_WORDS, kept: 2 + 
 /** The `kept` slots with the largest scores, ascending; ties to the lower slot. */
 export function runKvTop(machine: Machine, w: Uint32Array): void {
   const [base, jobs, scoreWidth, keptWidth] = w.subarray(TopWord.jobs, TopWord.jobs + JOBS_WORDS);
-  const kvHeads = w[TopWord.kvHeads], { f32 } = machine;
+  const kvHeads = w[TopWord.kvHeads], top = topKernel(machine);
   for (let row = machine.thread; row < jobs * kvHeads; row += machine.sharers) {
     const job = base + JOB_WORDS * Math.floor(row / kvHeads);
     const slots = machine.u32[job + JobWord.slots], count = machine.u32[job + JobWord.kept];
-    const begin = (w[TopWord.scores] >>> 2) + row * scoreWidth;
-    const sorted = slotScratch(machine, slots).first >>> 2;
-    f32.copyWithin(sorted, begin, begin + slots);
-    const threshold = ascendingAt(f32, sorted, sorted + slots - 1, sorted + slots - count);
-    let above = 0;
-    for (let slot = 0; slot < slots; slot++) if (f32[begin + slot] > threshold) above++;
-    // Of the slots at the threshold the first ones fill what those above it leave.
-    let ties = count - above, at = (w[TopWord.kept] >>> 2) + row * keptWidth;
-    for (let slot = 0; slot < slots; slot++) {
-      const score = f32[begin + slot];
-      if (score > threshold || (score === threshold && ties-- > 0)) machine.u32[at++] = slot;
-    }
+    const kept = w[TopWord.kept] + 4 * row * keptWidth;
+    top(w[TopWord.scores] + 4 * row * scoreWidth, slots, count, kept, slotScratch(machine, slots).first);
   }
-}
-
-/** What would be at `index` if `values` from `low` to `high` were sorted (Hoare's selection); they are reordered. */
-function ascendingAt(values: Float32Array, low: number, high: number, index: number): number {
-  while (low < high) {
-    const pivot = values[(low + high) >>> 1];
-    let i = low, j = high;
-    while (i <= j) {
-      while (values[i] < pivot) i++;
-      while (values[j] > pivot) j--;
-      if (i > j) break;
-      const swapped = values[i];
-      values[i++] = values[j];
-      values[j--] = swapped;
-    }
-    if (index <= j) high = j;
-    else if (index >= i) low = i;
-    else break;
-  }
-  return values[index];
 }
 
 export const ChunkWord = {
@@ -170,14 +117,14 @@ export function runKvGather(machine: Machine, w: Uint32Array): void {
   const kept = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 3];
   const angles = w[CompressWord.operand + 1] >>> 2;
   eachHead(machine, w, (job, head, row, view) => {
-    const pages = new PageWalk(machine, view, job, head), chosen = (kept + row * width) * 4;
-    pages.kernels.gather(
-      chosen,
+    view.kernels.gather(
+      (kept + row * width) * 4,
       job.kept,
-      pages.table,
-      job.target(head).table * 4,
-      pages.head,
+      job.sourceTable * 4,
+      job.targetTable * 4,
+      view.address + head * headBytes(view.page),
       view.pageBytes,
+      machine.scratch,
     );
     if (angles === 0) return;
     const values = numbers(machine, view), half = view.page.headDim / 2;

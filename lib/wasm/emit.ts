@@ -117,11 +117,12 @@ export const i32 = {
   shrU: binary(0x76),
   eqz: unary(0x45),
   eq: binary(0x46),
+  ltS: binary(0x48),
   ltU: binary(0x49),
   /** a if the condition holds, b otherwise. */
   select: ternary(0x1b),
   load: load([0x28], 2),
-  load16U: load([0x2f], 1),
+  store: store([0x36], 2),
   store16: store([0x3b], 1),
 };
 
@@ -163,6 +164,7 @@ export const v128 = {
 };
 
 export const i32x4 = {
+  splat: unary(...vector(0x11)),
   extract: (a: Code, lane: number): Code => [a, vector(0x1b), lane],
   add: binary(...vector(0xae)),
   sub: binary(...vector(0xb1)),
@@ -170,6 +172,8 @@ export const i32x4 = {
   shrU: binary(...vector(0xad)),
   shrS: binary(...vector(0xac)),
   ltS: binary(...vector(0x39)),
+  minS: binary(...vector(0xb6)),
+  maxS: binary(...vector(0xb8)),
   /** Two adjacent i16 products added. Exact. */
   dotI16x8S: binary(...vector(0xba)),
   /** Values are in range by then, so the relaxed form is exact. */
@@ -228,6 +232,11 @@ export function horizontalSum(value: Local): Code {
 export function horizontalMax(value: Local): Code {
   const lane = (index: number) => f32x4.extract(get(value), index);
   return f32.max(f32.max(lane(0), lane(1)), f32.max(lane(2), lane(3)));
+}
+
+export function horizontalSumI32(value: Local): Code {
+  const lane = (index: number) => i32x4.extract(get(value), index);
+  return i32.add(i32.add(lane(0), lane(1)), i32.add(lane(2), lane(3)));
 }
 
 /** do { body } while (condition). */

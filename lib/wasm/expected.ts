@@ -2,9 +2,9 @@
 import { assert } from "../core/assert.ts";
 import { CompressWord, eachHead, JOBS_WORDS, slotScratch } from "./compression.ts";
 import { expectedKernels } from "./expected_kernels.ts";
-import { PageWalk } from "./heads.ts";
+import { type Job, PageWalk } from "./heads.ts";
 import type { Machine } from "./machine.ts";
-import { PAGES_WORDS } from "./page.ts";
+import { PAGES_WORDS, readPages } from "./page.ts";
 
 const OPERANDS = PAGES_WORDS + JOBS_WORDS;
 export const ExpectedWord = {
@@ -29,6 +29,22 @@ function expectedScratch(machine: Machine, slots: number, headDim: number, pageS
   return { scores: first, lengths: second, logits: rest, moments, keys };
 }
 
+/** The address of a query head's moments: where they lie if that is one page, otherwise `room`, where they are put together. */
+function momentsAt(
+  { f32 }: Machine,
+  { keep, keepBase }: Job,
+  word: number,
+  size: number,
+  room: number,
+): number {
+  let at = room;
+  keep.runs(keepBase + word, size, (from, offset, count) => {
+    if (count === size) at = 4 * from;
+    else f32.copyWithin((room >>> 2) + offset, from, from + count);
+  });
+  return at;
+}
+
 export function runKvExpected(
   machine: Machine,
   w: Uint32Array,
@@ -37,6 +53,7 @@ export function runKvExpected(
   scoreMax: number,
 ): void {
   const width = w[CompressWord.jobs + 2], heads = w[ExpectedWord.heads], { f32 } = machine;
+  const { logits, weights } = expectedKernels(machine, readPages(w, CompressWord.pages).page);
   eachHead(machine, w, (job, kvHead, rowIndex, view) => {
     const { headDim, slots: pageSlots } = view.page, group = heads / view.kvHeads, { slots } = job;
     const row = (w[ExpectedWord.scores] >>> 2) + rowIndex * width;
@@ -45,17 +62,15 @@ export function runKvExpected(
     if (rest === 0) return;
     const at = expectedScratch(machine, slots, headDim, pageSlots),
       pages = new PageWalk(machine, view, job, kvHead);
-    const { logits, weights } = expectedKernels(machine, view.page), size = headDim + headDim ** 2;
+    const size = headDim + headDim ** 2;
     const angles = w[ExpectedWord.rotary] + job.index * headDim * 4;
     const rows = w[ExpectedWord.covariance] === 1 ? headDim : 0, scores = at.scores >>> 2;
     f32.fill(0, scores, scores + rest);
     for (let g = 0; g < group; g++) {
-      job.keep.runs(job.keepBase + (kvHead * group + g) * size, size, (from, offset, count) => {
-        f32.copyWithin((at.moments >>> 2) + offset, from, from + count);
-      });
+      const moments = momentsAt(machine, job, (kvHead * group + g) * size, size, at.moments);
       // The kept sums are divided by their count here.
       const square = scale * scale / 2 / rest;
-      logits(...pages.whole, at.logits, at.moments, angles, at.keys, rows, scale, square);
+      logits(...pages.whole, at.logits, moments, angles, at.keys, rows, scale, square);
       weights(at.logits + 4 * sinks, rest, at.scores, 1 / group);
     }
     if (w[ExpectedWord.valueNorm] !== 1) {

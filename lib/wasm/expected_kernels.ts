@@ -124,7 +124,7 @@ function turnBack(
   );
 }
 
-/** totals = Σ_i k_i · (2 Σ_{j < i} form[i, j] · k_j + form[i, i] · k_i), two i at a time, so that each k_j is loaded once for both. */
+/** totals = Σ_i k_i · (2 Σ_{j < i} form[i, j] · k_j + form[i, i] · k_i), two i and two j at a time: each k_j is loaded once for both i. */
 function quadratic(
   f: FunctionBuilder,
   page: PageShape,
@@ -148,17 +148,21 @@ function quadratic(
       set(other, get(keys)),
       whileLoop(
         i32.ltU(get(other), get(own)),
-        set(x, v128.load32Splat(get(at))),
-        set(y, v128.load32Splat(get(at), formRow)),
-        ...totals.map((_, v) =>
+        ...range(2).map((j) =>
           sequence(
-            set(key, v128.load(get(other), v * 16)),
-            set(first[v], f32x4.fma(get(x), get(key), get(first[v]))),
-            set(second[v], f32x4.fma(get(y), get(key), get(second[v]))),
+            set(x, v128.load32Splat(get(at), 4 * j)),
+            set(y, v128.load32Splat(get(at), formRow + 4 * j)),
+            ...totals.map((_, v) =>
+              sequence(
+                set(key, v128.load(get(other), j * row + v * 16)),
+                set(first[v], f32x4.fma(get(x), get(key), get(first[v]))),
+                set(second[v], f32x4.fma(get(y), get(key), get(second[v]))),
+              )
+            ),
           )
         ),
-        advance(at, 4),
-        advance(other, row),
+        advance(at, 8),
+        advance(other, 2 * row),
       ),
       // The corner: form[i, i], form[i + 1, i], form[i + 1, i + 1].
       ...totals.map((total, v) =>

@@ -1,5 +1,5 @@
 /**
- * Loops over the pages of one KV head, a page at a time: copies of slots, and sums over channels whose lanes are slots. Each
+ * Loops over the pages of one KV head, a page at a time: sums over channels, whose lanes are slots, and copies. Each
  * function reads `pages` whole pages; what lies behind the last stored slot is computed too, and left unread.
  */
 import {
@@ -19,20 +19,23 @@ import {
   set,
   v128,
   type ValueType,
+  whileLoop,
 } from "./emit.ts";
+import { addGather, gatherStageBytes } from "./gather_kernel.ts";
 import { HALF_SCALE, widenHalves } from "./half.ts";
 import type { Kernels, Machine } from "./machine.ts";
+import { assert } from "../core/assert.ts";
 import { KV_ELEMENT_BYTES } from "../ops/kv.ts";
 import { halfBytes, pageKey, type PageShape } from "./page.ts";
 
 /** The functions, by name; addresses in bytes, `head` that of the head in page 0, tables of page numbers. */
 export function headKernels(machine: Machine, page: PageShape): Kernels {
   return machine.kernels(`heads ${pageKey(page)}`, () => {
+    assert(gatherStageBytes(page) <= machine.scratchBytes, "a page's slots fit a thread's scratch");
     const module = new ModuleBuilder();
     addGather(module, page);
-    addSquares(module, page);
+    addNorms(module, page);
     addDots(module, page);
-    addDirections(module, page);
     addLengths(module, page);
     addUnpack(module, page);
     addWiden(module, page);
@@ -63,58 +66,6 @@ export function advance(local: Local, bytes: number): Code {
 
 function countDown(local: Local): Code {
   return set(local, i32.sub(get(local), i32.const(1)));
-}
-
-/** gather(kept, count, source, target, head, pageBytes): target slot i = source slot kept[i], bit by bit. */
-function addGather(module: ModuleBuilder, page: PageShape): void {
-  const { headDim, slots, dtype } = page, size = KV_ELEMENT_BYTES[dtype];
-  module.add("gather", integers(6), (f, kept, count, source, target, head, pageBytes) => {
-    const to = f.i32(), slot = f.i32(), table = f.i32(), fromAt = f.i32(), toAt = f.i32(), within = f.i32();
-    const locate = (index: Local, tables: Local, at: Local) =>
-      sequence(
-        set(table, i32.add(get(tables), i32.shl(i32.divU(get(index), i32.const(slots)), i32.const(2)))),
-        set(at, pageAt(head, table, pageBytes)),
-        set(within, i32.remU(get(index), i32.const(slots))),
-      );
-    const value = (at: Local) =>
-      set(
-        at,
-        i32.add(
-          get(at),
-          i32.add(
-            i32.const(halfBytes(page)),
-            i32.mul(get(within), i32.const(headDim * size)),
-          ),
-        ),
-      );
-    const key = (at: Local) => set(at, i32.add(get(at), i32.mul(get(within), i32.const(size))));
-    const both = (place: (at: Local) => Code) =>
-      sequence(locate(slot, source, fromAt), place(fromAt), locate(to, target, toAt), place(toAt));
-    const move = (offset: number) =>
-      dtype === "f16"
-        ? i32.store16(get(toAt), i32.load16U(get(fromAt), offset), offset)
-        : f32.store(get(toAt), f32.load(get(fromAt), offset), offset);
-    // A value's bytes are a multiple of 8.
-    const bytes = headDim * size, vectors = Math.floor(bytes / 16);
-    return sequence(
-      set(to, i32.const(0)),
-      doWhile(
-        get(count),
-        set(slot, i32.load(get(kept))),
-        both(key),
-        ...range(headDim).map((d) => move(d * slots * size)),
-        both(value),
-        ...range(vectors).map((v) => v128.store(get(toAt), v128.load(get(fromAt), v * 16), v * 16)),
-        ...range((bytes - vectors * 16) / 4).map((word) => {
-          const offset = vectors * 16 + word * 4;
-          return f32.store(get(toAt), f32.load(get(fromAt), offset), offset);
-        }),
-        advance(kept, 4),
-        set(to, i32.add(get(to), i32.const(1))),
-        countDown(count),
-      ),
-    );
-  });
 }
 
 /** Page after page, `term(v, key)` of every vector v of slots and every channel, whose keys are at `key`; then `end(v)`. */
@@ -149,22 +100,49 @@ function overChannels(
   );
 }
 
-/** squares(table, pages, head, pageBytes, out): out[slot] = Σ key². */
-function addSquares(module: ModuleBuilder, page: PageShape): void {
-  module.add("squares", integers(5), (f, table, pages, head, pageBytes, out) => {
-    const sums = f.vectors(page.slots / 4), x = f.v128();
-    return overChannels(f, page, table, pages, head, pageBytes, {
-      begin: sequence(...sums.map((sum) => set(sum, v128.constF32(0)))),
-      channel: (value) =>
-        sequence(
-          ...sums.map((sum, v) => sequence(set(x, value(v)), set(sum, f32x4.fma(get(x), get(x), get(sum))))),
+/** norms(table, pages, head, pageBytes, slots, work, out): out[slot] = −‖key‖₂ of `slots` slots; `work` has room for all pages'. */
+function addNorms(module: ModuleBuilder, page: PageShape): void {
+  module.add("norms", integers(7), (f, table, pages, head, pageBytes, slots, work, out) => {
+    const sums = f.vectors(page.slots / 4), x = f.v128(), to = f.i32();
+    return sequence(
+      set(to, get(work)),
+      overChannels(f, page, table, pages, head, pageBytes, {
+        begin: sequence(...sums.map((sum) => set(sum, v128.constF32(0)))),
+        channel: (value) =>
+          sequence(
+            ...sums.map((sum, v) =>
+              sequence(set(x, value(v)), set(sum, f32x4.fma(get(x), get(x), get(sum))))
+            ),
+          ),
+        end: sequence(
+          ...sums.map((sum, v) => v128.store(get(to), f32x4.neg(f32x4.sqrt(get(sum))), v * 16)),
+          advance(to, page.slots * 4),
         ),
-      end: sequence(
-        ...sums.map((sum, v) => v128.store(get(out), get(sum), v * 16)),
-        advance(out, page.slots * 4),
-      ),
-    });
+      }),
+      copyNumbers(f, work, slots, out),
+    );
   });
+}
+
+/** Copies `count` numbers, and nothing behind them. */
+export function copyNumbers(f: FunctionBuilder, from: Local, count: Local, to: Local): Code {
+  const end = f.i32(), whole = f.i32();
+  return sequence(
+    set(end, i32.add(get(to), i32.shl(get(count), i32.const(2)))),
+    set(whole, i32.add(get(to), i32.shl(i32.and(get(count), i32.const(-4)), i32.const(2)))),
+    whileLoop(
+      i32.ltU(get(to), get(whole)),
+      v128.store(get(to), v128.load(get(from))),
+      advance(from, 16),
+      advance(to, 16),
+    ),
+    whileLoop(
+      i32.ltU(get(to), get(end)),
+      f32.store(get(to), f32.load(get(from))),
+      advance(from, 4),
+      advance(to, 4),
+    ),
+  );
 }
 
 /** dots(table, pages, head, pageBytes, out, query): out[slot] = Σ query · key, query [headDim] f32. */
@@ -183,27 +161,6 @@ function addDots(module: ModuleBuilder, page: PageShape): void {
         ...sums.map((sum, v) => v128.store(get(out), get(sum), v * 16)),
         advance(out, page.slots * 4),
       ),
-    });
-  });
-}
-
-/** directions(table, pages, head, pageBytes, factors, sums): sums[channel] += key · factors[slot], four lanes a channel. */
-function addDirections(module: ModuleBuilder, page: PageShape): void {
-  module.add("directions", integers(6), (f, table, pages, head, pageBytes, factors, sums) => {
-    const held = f.vectors(page.slots / 4), sum = f.v128(), at = f.i32();
-    return overChannels(f, page, table, pages, head, pageBytes, {
-      begin: sequence(
-        set(at, get(sums)),
-        ...held.map((factor, v) => set(factor, v128.load(get(factors), v * 16))),
-      ),
-      channel: (value) =>
-        sequence(
-          set(sum, v128.load(get(at))),
-          ...held.map((factor, v) => set(sum, f32x4.fma(value(v), get(factor), get(sum)))),
-          v128.store(get(at), get(sum)),
-          advance(at, 16),
-        ),
-      end: advance(factors, page.slots * 4),
     });
   });
 }

@@ -66,29 +66,42 @@ export class RawPages {
   }
 }
 
-/** One layer of one sequence. */
-export interface Job {
-  readonly index: number;
+/** One layer of one sequence. Read once for every head of it, so it makes nothing that is not asked for. */
+export class Job {
   readonly slots: number;
   readonly kept: number;
-  source(head: number): HeadPages;
-  target(head: number): HeadPages;
-  readonly keep: RawPages;
+  /** Word indices of the page tables. */
+  readonly sourceTable: number;
+  readonly targetTable: number;
   readonly keepBase: number;
-}
+  readonly #u32: Uint32Array;
+  readonly #view: PagesView;
+  readonly #keepTable: number;
 
-/** `base` is the word index of KvJobs' array. */
-export function readJob(machine: Machine, view: PagesView, base: number, index: number): Job {
-  const { u32 } = machine, at = base + JOB_WORDS * index;
-  return {
-    index,
-    slots: u32[at + JobWord.slots],
-    kept: u32[at + JobWord.kept],
-    source: (head) => new HeadPages(u32, view, head, base + u32[at + JobWord.sourceTable]),
-    target: (head) => new HeadPages(u32, view, head, base + u32[at + JobWord.targetTable]),
-    keep: new RawPages(u32, view, base + u32[at + JobWord.keepTable]),
-    keepBase: u32[at + JobWord.keepBase],
-  };
+  /** `base` is the word index of KvJobs' array. */
+  constructor({ u32 }: Machine, view: PagesView, base: number, readonly index: number) {
+    const at = base + JOB_WORDS * index;
+    this.slots = u32[at + JobWord.slots];
+    this.kept = u32[at + JobWord.kept];
+    this.sourceTable = base + u32[at + JobWord.sourceTable];
+    this.targetTable = base + u32[at + JobWord.targetTable];
+    this.keepBase = u32[at + JobWord.keepBase];
+    this.#keepTable = base + u32[at + JobWord.keepTable];
+    this.#u32 = u32;
+    this.#view = view;
+  }
+
+  source(head: number): HeadPages {
+    return new HeadPages(this.#u32, this.#view, head, this.sourceTable);
+  }
+
+  target(head: number): HeadPages {
+    return new HeadPages(this.#u32, this.#view, head, this.targetTable);
+  }
+
+  get keep(): RawPages {
+    return new RawPages(this.#u32, this.#view, this.#keepTable);
+  }
 }
 
 /** Pages with the kernels that walk through them. */
@@ -111,7 +124,7 @@ export class PageWalk {
 
   constructor(machine: Machine, view: WalkedPages, job: Job, head: number) {
     this.kernels = view.kernels;
-    this.table = job.source(head).table * 4;
+    this.table = job.sourceTable * 4;
     this.head = view.address + head * headBytes(view.page);
     this.whole = [this.table, Math.ceil(job.slots / view.page.slots), this.head, view.pageBytes];
     this.#machine = machine;
@@ -148,7 +161,7 @@ export class SlotWriter {
 
   constructor(machine: Machine, view: PagesView, job: Job, head: number) {
     const { headDim, slots } = view.page, { u32, scratch } = machine;
-    const { store } = storeKernels(machine, view.page), table = job.target(head).table;
+    const { store } = storeKernels(machine, view.page), table = job.targetTable;
     const at = view.address + head * headBytes(view.page);
     this.row = machine.f32.subarray(scratch >>> 2, (scratch >>> 2) + 2 * headDim);
     this.#store = (slot) => {

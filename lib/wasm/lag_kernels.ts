@@ -7,6 +7,7 @@ import {
   type FunctionBuilder,
   get,
   horizontalSum,
+  horizontalSumI32,
   i32,
   i32x4,
   type Local,
@@ -149,9 +150,6 @@ function addRanks(module: ModuleBuilder): void {
         ...below.map((sum, i) => set(sum, i32x4.sub(get(sum), i32x4.ltS(get(x), limit(i))))),
         advance(other, 16),
       );
-    const lane = (sum: Local, l: number) => i32x4.extract(get(sum), l);
-    const total = (sum: Local) =>
-      i32.add(i32.add(lane(sum, 0), lane(sum, 1)), i32.add(lane(sum, 2), lane(sum, 3)));
     return sequence(
       set(end, i32.add(get(numbers), i32.mul(get(count), i32.const(4)))),
       v128.store(get(end), v128.constF32(Infinity)),
@@ -170,7 +168,7 @@ function addRanks(module: ModuleBuilder): void {
         ),
         add((i) => i32x4.add(get(limits[i]), f.lanesI32(range(4).map((l) => Number(l < i))))),
         whileLoop(i32.ltU(get(other), get(end)), add((i) => get(limits[i]))),
-        ...below.map((sum, i) => f32.store(get(to), f32.fromU32(total(sum)), 4 * i)),
+        ...below.map((sum, i) => f32.store(get(to), f32.fromU32(horizontalSumI32(sum)), 4 * i)),
         v128.store(get(to), f32x4.div(v128.load(get(to)), get(divisor))),
         advance(to, 16),
         advance(own, 16),

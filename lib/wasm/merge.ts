@@ -113,8 +113,8 @@ export function runKvMerge(machine: Machine, w: Uint32Array): void {
   const chosen = w[CompressWord.operand] >>> 2, width = w[CompressWord.jobs + 3];
   eachHead(machine, w, (job, head, row, view) => {
     const { headDim } = view.page, { kept } = job, pages = new PageWalk(machine, view, job, head);
-    const at = chosen + row * width, target = job.target(head).table * 4;
-    pages.kernels.gather(4 * at, kept, pages.table, target, pages.head, view.pageBytes);
+    const at = chosen + row * width, target = job.targetTable * 4;
+    pages.kernels.gather(4 * at, kept, pages.table, target, pages.head, view.pageBytes, machine.scratch);
     const stays = machine.u32.slice(at, at + kept), goes = othersThan(stays, job.slots);
     if (goes.length === 0) return;
     const { keys, values } = pages.rows(), best = nearest(machine, keys, headDim, stays, goes);

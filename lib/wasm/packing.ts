@@ -3,7 +3,7 @@ import { PACK_CHANNELS, PACK_SLOTS, packedGroupWords, PAIR_WORDS, valueParts } f
 import type { KvBits } from "../ops/kv.ts";
 import { CompressWord } from "./compression.ts";
 import { headKernels } from "./head_kernels.ts";
-import { type Job, readJob } from "./heads.ts";
+import { Job } from "./heads.ts";
 import type { Machine } from "./machine.ts";
 import { headBytes, type PagesView, readPages } from "./page.ts";
 import { storeKernels } from "./rope.ts";
@@ -22,7 +22,7 @@ function eachGroup(
   const words = packedGroupWords({ headDim: view.page.headDim, dtype: view.page.dtype }, bits);
   let turn = 0;
   for (let index = 0; index < w[CompressWord.jobs + 1]; index++) {
-    const job = readJob(machine, view, base, index);
+    const job = new Job(machine, view, base, index);
     for (let first = 0; first < job.slots; first += PACK_SLOTS) {
       for (let head = 0; head < view.kvHeads; head++) {
         if (turn++ % machine.sharers !== machine.thread) continue;
@@ -78,11 +78,12 @@ export function runKvPack(machine: Machine, w: Uint32Array): void {
     const whole = slots === PACK_SLOTS;
     if (!whole && !tail) return;
     const { page, pageBytes } = view,
+      { keep } = job,
       { headDim } = page,
       half = page.dtype === "f16",
       parts = valueParts(headDim);
     const { f32, u32, f16, scratch } = machine, room = scratch >>> 2, rowsWords = PACK_SLOTS * headDim;
-    const table = job.target(head).table * 4 + first / page.slots * 4,
+    const table = job.targetTable * 4 + first / page.slots * 4,
       at = view.address + head * headBytes(page);
     headKernels(machine, page).unpack(
       ...[table, Math.ceil(slots / page.slots), at, pageBytes, scratch, scratch + 4 * rowsWords] as const,
@@ -92,13 +93,13 @@ export function runKvPack(machine: Machine, w: Uint32Array): void {
     const pairWords = PAIR_WORDS[page.dtype], codeWords = rowsWords * bits / 32;
     const putPair = (offset: number, [scale, least]: [number, number]) => {
       if (!whole) return;
-      const place = job.keep.at(word + offset);
+      const place = keep.at(word + offset);
       if (half) {
         f16[2 * place] = scale;
         f16[2 * place + 1] = least;
       } else {
         f32[place] = scale;
-        f32[job.keep.at(word + offset + 1)] = least;
+        f32[keep.at(word + offset + 1)] = least;
       }
     };
     for (let d = 0; d < headDim; d++) {
@@ -134,8 +135,8 @@ export function runKvPack(machine: Machine, w: Uint32Array): void {
         key |= keys[index % PACK_SLOTS * headDim + Math.floor(index / PACK_SLOTS)] << (c * bits);
         value |= values[index] << (c * bits);
       }
-      u32[job.keep.at(word + i)] = key;
-      u32[job.keep.at(word + codeWords + headDim * pairWords + i)] = value;
+      u32[keep.at(word + i)] = key;
+      u32[keep.at(word + codeWords + headDim * pairWords + i)] = value;
     }
   });
 }
@@ -152,7 +153,7 @@ export function runKvUnpack(machine: Machine, w: Uint32Array): void {
       words,
       (at, offset, count) => u32.copyWithin((scratch >>> 2) + offset, at, at + count),
     );
-    const table = job.target(head).table * 4 + first / page.slots * 4;
+    const table = job.targetTable * 4 + first / page.slots * 4;
     unpack(scratch, table, view.address + head * headBytes(page), pageBytes);
   });
 }

@@ -41,11 +41,9 @@ export const chunkKv = defineMethod<ChunkSettings>({
     const { step, jobs, shape: { kvHeads } } = batch, { chunk_length } = settings;
     if (chunksOfWindowSuffice(batch.prompts[0], settings)) {
       // The last chunk, and the first ones of the window for the rest.
-      return batch.gather(chosenByHost(batch, (_prompt, _layer, _head, stored, kept) => {
+      return batch.gather(chosenByHost(batch, (out, at, { stored, kept }) => {
         const first = windowBegin(stored, settings), last = (stored - 1) % chunk_length + 1;
-        const row = new Uint32Array(kept);
-        for (let i = 0; i < kept; i++) row[i] = i < kept - last ? first + i : stored - kept + i;
-        return row;
+        for (let i = 0; i < kept; i++) out[at + i] = i < kept - last ? first + i : stored - kept + i;
       }));
     }
     const scores = windowScores(batch, settings), out = scoresOf(batch);

@@ -7,8 +7,8 @@ export const none = defineMethod<Record<never, never>>({
   queryAgnostic: true,
   kept: ({ slots }) => slots.slice(),
   record(batch) {
-    const all = new Uint32Array(batch.jobs.slotsMax);
-    for (let slot = 0; slot < all.length; slot++) all[slot] = slot;
-    batch.gather(chosenByHost(batch, (_prompt, _layer, _head, stored) => all.subarray(0, stored)));
+    batch.gather(chosenByHost(batch, (out, at, { stored }) => {
+      for (let slot = 0; slot < stored; slot++) out[at + slot] = slot;
+    }));
   },
 });

@@ -90,8 +90,9 @@ export function packJobs(
   );
   const words = new Uint32Array(JOB_WORDS * jobs + tableWords);
   let job = 0, at = JOB_WORDS * jobs, slotsMax = 0, keptMax = 0;
+  // Tables are short, and windows onto words dear: numbers are written one by one.
   const place = (table: Uint32Array) => {
-    words.set(table, at);
+    for (let i = 0; i < table.length; i++) words[at + i] = table[i];
     at += table.length;
     return at - table.length;
   };
@@ -102,13 +103,13 @@ export function packJobs(
       const stored = slots[layer], remain = kept[layer];
       assert(remain > 0 && remain <= stored, "between one and all slots are kept");
       assert(keep === null || keep.promptTokens === stored, "what was kept is of all that is stored");
-      const record = words.subarray(JOB_WORDS * job, JOB_WORDS * (job + 1));
-      record[JobWord.slots] = stored;
-      record[JobWord.kept] = remain;
-      record[JobWord.sourceTable] = place(sourceTables[layer]);
-      record[JobWord.targetTable] = place(targetTables[layer]);
-      record[JobWord.keepTable] = keepTable;
-      record[JobWord.keepBase] = layer * keepWords;
+      const record = JOB_WORDS * job;
+      words[record + JobWord.slots] = stored;
+      words[record + JobWord.kept] = remain;
+      words[record + JobWord.sourceTable] = place(sourceTables[layer]);
+      words[record + JobWord.targetTable] = place(targetTables[layer]);
+      words[record + JobWord.keepTable] = keepTable;
+      words[record + JobWord.keepBase] = layer * keepWords;
       slotsMax = Math.max(slotsMax, stored);
       keptMax = Math.max(keptMax, remain);
     }

@@ -63,12 +63,10 @@ export function windowSuffices(
 /** Gathers by the window's scores, or the window's first slots where these suffice: all of its slots tie. */
 export function gatherByWindow(batch: Batch, settings: WindowSettings): void {
   if (!windowSuffices(batch.prompts[0], settings)) return gatherTop(batch, windowScores(batch, settings));
-  batch.gather(chosenByHost(batch, (prompt, layer, _head, free, kept) => {
+  batch.gather(chosenByHost(batch, (out, at, { prompt, layer, stored, kept }) => {
     const { slots, protect = [] } = batch.prompts[prompt];
-    const first = free - freeInWindow(slots[layer], settings.window_size, protect);
-    const row = new Uint32Array(kept);
-    for (let i = 0; i < kept; i++) row[i] = first + i;
-    return row;
+    const first = stored - freeInWindow(slots[layer], settings.window_size, protect);
+    for (let i = 0; i < kept; i++) out[at + i] = first + i;
   }));
 }
 

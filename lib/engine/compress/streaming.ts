@@ -6,12 +6,17 @@ interface StreamingSettings {
   readonly n_sink: number;
 }
 
-/** The kept slots of one job: the first `sinkSlots` and the most recent ones. */
-export function streamingSlots(slots: number, kept: number, sinkSlots: number): Uint32Array {
+/** Writes the kept slots of one row from `out[at]` on: the first `sinkSlots` and the most recent ones. */
+export function streamingSlots(
+  out: Uint32Array,
+  at: number,
+  slots: number,
+  kept: number,
+  sinkSlots: number,
+): void {
   const sinks = Math.min(sinkSlots, kept);
-  const out = new Uint32Array(kept);
-  for (let i = 0; i < kept; i++) out[i] = i < sinks ? i : slots - kept + i;
-  return out;
+  for (let i = 0; i < sinks; i++) out[at + i] = i;
+  for (let i = sinks; i < kept; i++) out[at + i] = slots - kept + i;
 }
 
 /** Keeps sinks and the most recent tokens, the same of every head (StreamingLLM, Xiao et al. 2023; kvpress' StreamingLLMPress). */
@@ -20,7 +25,7 @@ export const streaming = defineMethod<StreamingSettings>({
   queryAgnostic: true,
   record(batch, { n_sink }) {
     batch.gather(
-      chosenByHost(batch, (_prompt, _layer, _head, stored, kept) => streamingSlots(stored, kept, n_sink)),
+      chosenByHost(batch, (out, at, { stored, kept }) => streamingSlots(out, at, stored, kept, n_sink)),
     );
   },
 });

@@ -9,9 +9,14 @@ import { parseCompression } from "../../../lib/engine/compress/settings.ts";
 import { streamingSlots } from "../../../lib/engine/compress/streaming.ts";
 
 Deno.test("streamingSlots keeps four sinks and the most recent", () => {
-  assert.deepEqual([...streamingSlots(10, 6, 4)], [0, 1, 2, 3, 8, 9]);
-  assert.deepEqual([...streamingSlots(10, 3, 4)], [0, 1, 2]);
-  assert.deepEqual([...streamingSlots(5, 5, 4)], [0, 1, 2, 3, 4]);
+  const chosen = (slots: number, kept: number) => {
+    const out = new Uint32Array(kept + 1);
+    streamingSlots(out, 1, slots, kept, 4);
+    return [...out.subarray(1)];
+  };
+  assert.deepEqual(chosen(10, 6), [0, 1, 2, 3, 8, 9]);
+  assert.deepEqual(chosen(10, 3), [0, 1, 2]);
+  assert.deepEqual(chosen(5, 5), [0, 1, 2, 3, 4]);
 });
 
 /** Slots that each of `layers` layers keeps of a prompt of `slots`. */
@@ -81,12 +86,20 @@ Deno.test("keptByLayer of look-m keeps all text, whatever the budget", () => {
 });
 
 Deno.test("randomSlots are distinct, ascending, and decided by the seed", () => {
-  const slots = randomSlots(50, 20, 7);
+  // What was chosen before is left in the room, and must not matter.
+  const room = new Uint32Array(100);
+  const chosen = (slots: number, kept: number, seed: number) => {
+    const out = new Uint32Array(kept + 2).fill(1000);
+    randomSlots(out, 1, slots, kept, seed, room);
+    assert.deepEqual([out[0], out[kept + 1]], [1000, 1000]);
+    return out.slice(1, kept + 1);
+  };
+  const slots = chosen(50, 20, 7);
   assert.equal(new Set(slots).size, 20);
   assert.deepEqual([...slots], [...slots].sort((a, b) => a - b));
-  assert.deepEqual(randomSlots(50, 20, 7), slots);
-  assert.notDeepEqual(randomSlots(50, 20, 8), slots);
-  assert.deepEqual([...randomSlots(5, 5, 1)], [0, 1, 2, 3, 4]);
+  assert.notDeepEqual(chosen(50, 20, 8), slots);
+  assert.deepEqual(chosen(50, 20, 7), slots);
+  assert.deepEqual([...chosen(5, 5, 1)], [0, 1, 2, 3, 4]);
 });
 
 Deno.test("needBytes and computedFrom say what prefill keeps and from where it must compute", () => {
