@@ -13,7 +13,7 @@ import { compressFlags, policyFlags } from "./policies.ts";
 import { CLIENTS, closedRounds, roundsText, type Side, startsText, steadinessText } from "./rounds.ts";
 
 const FULL = { requests: 200, rounds: 3 };
-const QUICK = { requests: 120, rounds: 8 };
+const QUICK = { requests: 120, rounds: 16 };
 const STATIC = "p1c1d8";
 /** Twice and five times smaller. */
 const COMPRESSIONS = ["none", "keydiff:0.5", "keydiff:0.8"];
