@@ -39,16 +39,16 @@ const INSTRUCTIONS: Readonly<Record<string, Readonly<Record<string, Readonly<Rec
       divU: i32.divU(n, n),
       remU: i32.remU(n, n),
       and: i32.and(n, n),
-      load16U: i32.load16U(n),
       shl: i32.shl(n, n),
       shrU: i32.shrU(n, n),
       eqz: i32.eqz(n),
       eq: i32.eq(n, n),
+      ltS: i32.ltS(n, n),
       ltU: i32.ltU(n, n),
       select: i32.select(n, n, n),
       load: i32.load(n),
     },
-    none: { store16: i32.store16(n, n) },
+    none: { store: i32.store(n, n), store16: i32.store16(n, n) },
   },
   f32: {
     f32: {
@@ -84,6 +84,9 @@ const INSTRUCTIONS: Readonly<Record<string, Readonly<Record<string, Readonly<Rec
   i32x4: {
     i32: { extract: i32x4.extract(v, 3) },
     v128: {
+      splat: i32x4.splat(n),
+      minS: i32x4.minS(v, v),
+      maxS: i32x4.maxS(v, v),
       add: i32x4.add(v, v),
       sub: i32x4.sub(v, v),
       shl: i32x4.shl(v, n),
