@@ -4,11 +4,8 @@ import {
   type Code,
   doWhile,
   either,
-  f32x4,
-  type FunctionBuilder,
   get,
   i16x8,
-  I32,
   i32,
   i32x4,
   type Local,
@@ -17,10 +14,10 @@ import {
   sequence,
   set,
   v128,
-  type ValueType,
   when,
 } from "./emit.ts";
-import { HALF_SCALE, narrowToHalves, widenHalves } from "./half.ts";
+import { narrowToHalves } from "./half.ts";
+import { advance, integers, widened } from "./head_kernels.ts";
 import type { Kernels, Machine } from "./machine.ts";
 import { halfBytes, headBytes, pageKey, type PageShape } from "./page.ts";
 import { KV_ELEMENT_BYTES } from "../ops/kv.ts";
@@ -37,22 +34,6 @@ export function foldKernels(machine: Machine, page: PageShape): Kernels {
     addStores(module, page);
     return module;
   });
-}
-
-function integers(count: number): ValueType[] {
-  return range(count).map(() => I32);
-}
-
-function advance(local: Local, bytes: number): Code {
-  return set(local, i32.add(get(local), i32.const(bytes)));
-}
-
-/** Four stored elements as f32. */
-function widened(f: FunctionBuilder, page: PageShape, at: Local, element: number): Code {
-  const offset = element * KV_ELEMENT_BYTES[page.dtype];
-  return page.dtype === "f32"
-    ? v128.load(get(at), offset)
-    : f32x4.mul(widenHalves(f, get(at), offset), f.splatF32(HALF_SCALE));
 }
 
 /** Lane i of vector j to lane j of vector i. */
@@ -80,13 +61,13 @@ function addRows(module: ModuleBuilder, page: PageShape): void {
     const x = f.vectors(4), temporaries = f.vectors(4);
     const fourKeys = range(headDim / 4).map((quad) =>
       sequence(
-        ...x.map((channel, c) => set(channel, widened(f, page, key, (4 * quad + c) * slots))),
+        ...x.map((channel, c) => set(channel, widened(f, page, get(key), (4 * quad + c) * slots))),
         transpose(x, temporaries),
         ...x.map((row, s) => v128.store(get(to), get(row), s * rowBytes + quad * 16)),
       )
     );
     const oneValue = range(headDim / 4).map((quad) =>
-      v128.store(get(values), widened(f, page, value, 4 * quad), quad * 16)
+      v128.store(get(values), widened(f, page, get(value), 4 * quad), quad * 16)
     );
     const oneHead = doWhile(
       get(count),
